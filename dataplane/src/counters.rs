@@ -1,0 +1,116 @@
+//! Where every received frame ends.
+//!
+//! received = forwarded + redirected + punted + consumed + dropped (by reason) + held, at any moment
+//! and to the frame, where `held` are those that wait for a neighbour, for a fragment or in a ring
+//! between two workers.
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        /// Why a frame was dropped.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl DropReason {
+            /// All reasons, in the order of their discriminants.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in the API, in logs and in metrics: lower case, words joined by `_`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than its headers say.
+    Truncated = "truncated",
+    /// Spread over more than one buffer; raise the port's MTU.
+    Segmented = "segmented",
+    /// Neither IPv4, IPv6 nor ARP.
+    EtherType = "ethertype",
+    /// A VLAN tag that no port has.
+    UnknownVlan = "unknown_vlan",
+    /// Sent to another station's MAC address.
+    NotOurMac = "not_our_mac",
+    /// Broadcast or multicast that nothing here listens to.
+    Multicast = "multicast",
+    /// An IP header with a wrong version, length or option.
+    BadIpHeader = "bad_ip_header",
+    /// A wrong IPv4 header checksum.
+    BadIpChecksum = "bad_ip_checksum",
+    /// A transport header that contradicts itself.
+    BadL4Header = "bad_l4_header",
+    /// A source address that no host can have, or one of our own.
+    MartianSource = "martian_source",
+    /// An IPv6 extension header that an appliance must not pass (routing header 0) or cannot walk.
+    ExtensionHeader = "extension_header",
+    /// Malformed ARP.
+    BadArp = "bad_arp",
+    /// Malformed or off-link neighbour discovery.
+    BadNeighbourDiscovery = "bad_neighbour_discovery",
+    /// TTL or hop limit used up; the sender was told.
+    TtlExceeded = "ttl_exceeded",
+    /// No route to the destination.
+    NoRoute = "no_route",
+    /// Larger than the next link takes, and not to be fragmented; the sender was told.
+    TooBig = "too_big",
+    /// The policy between the zones, or a firewall rule, says no.
+    Denied = "denied",
+    /// TCP without a session, and not a SYN.
+    OutOfState = "out_of_state",
+    /// TCP flags that no stack sends, or that the session's state does not allow.
+    TcpInvalid = "tcp_invalid",
+    /// A TCP segment outside the window, where the policy is strict.
+    TcpOutOfWindow = "tcp_out_of_window",
+    /// An ICMP error about no session of ours.
+    IcmpUnrelated = "icmp_unrelated",
+    /// An ICMP message that is neither echo nor error.
+    IcmpUnsupported = "icmp_unsupported",
+    /// The session table is full.
+    SessionTableFull = "session_table_full",
+    /// Another session already has the tuple that this one would need.
+    TupleClash = "tuple_clash",
+    /// All ports of the SNAT pool towards this destination are taken.
+    NatPortsExhausted = "nat_ports_exhausted",
+    /// The table of endpoint-independent mappings is full.
+    NatMappingsFull = "nat_mappings_full",
+    /// From outside to a SNAT address where no mapping is, or its filter says no.
+    NatNoMapping = "nat_no_mapping",
+    /// The virtual server has no real server that may take the session.
+    NoRealServer = "no_real_server",
+    /// The table of next hops in use is full.
+    PathTableFull = "path_table_full",
+    /// The next hop did not answer.
+    NeighbourUnresolved = "neighbour_unresolved",
+    /// Too many packets already wait for the next hop.
+    NeighbourQueueFull = "neighbour_queue_full",
+    /// Too many datagrams are being put together.
+    FragmentTableFull = "fragment_table_full",
+    /// The rest of the datagram did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// A fragment overlaps another of its datagram.
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment that no datagram can have.
+    FragmentInvalid = "fragment_invalid",
+    /// The ring to the worker that owns the session is full.
+    HandoffFull = "handoff_full",
+    /// To an address of ours where nothing listens.
+    NotListening = "not_listening",
+    /// No packet buffer for the answer or for what had to be changed.
+    NoBuffer = "no_buffer",
+    /// The device did not take it for transmission.
+    TxFull = "tx_full",
+    /// Counted as malformed by a check that should never fire; please report.
+    Internal = "internal",
+}

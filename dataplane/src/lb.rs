@@ -1,0 +1,3 @@
+//! Load balancing: which real server gets a new session.
+
+pub mod maglev;

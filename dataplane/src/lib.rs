@@ -1,0 +1,17 @@
+//! Sluice's data plane: what happens to a packet between one NIC queue and another.
+//!
+//! It is a function of (configuration snapshot, packet, now): no device, clock, thread or system
+//! call is reached from here. Devices come in through the traits of [`io`], time as a number,
+//! configuration as an immutable [`snapshot::Snapshot`], and all memory is taken at start.
+
+pub mod counters;
+pub mod firewall;
+pub mod io;
+pub mod lb;
+pub mod nat;
+pub mod services;
+pub mod session;
+pub mod snapshot;
+pub mod stack;
+pub mod steer;
+pub mod timeouts;

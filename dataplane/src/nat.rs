@@ -1,0 +1,3 @@
+//! Network address translation.
+
+pub mod rules;

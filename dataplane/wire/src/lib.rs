@@ -1,0 +1,15 @@
+//! Headers, checksums and tuples: bytes in, bytes out.
+//!
+//! Nothing here knows of sessions, configuration or devices. Every parser takes a byte slice that
+//! may be truncated, overlong or random, and never panics. Offsets are counted from the first byte
+//! of the Ethernet frame; multi-byte fields are given in host byte order unless a name or a doc
+//! line says "wire order", which means the bytes as they stand in the packet, read natively.
+
+pub mod key;
+pub mod mac;
+pub mod proto;
+pub mod tuple;
+
+pub use key::{Family, Key, KeyHasher, V4, V6};
+pub use mac::MacAddr;
+pub use tuple::Tuple;
