@@ -1,3 +1,175 @@
 //! Load balancing: which real server gets a new session.
+//!
+//! A [`Balancer`] belongs to one worker. It is asked once per session, never per packet, and works
+//! in memory that was taken at start. Of other workers it knows their sessions per real server
+//! ([`loads`]) and nothing else.
 
+use std::net::IpAddr;
+
+use sluice_wire::{KeyHasher, Tuple};
+
+use crate::io::{Memory, OutOfMemory};
+use crate::snapshot::{RealServer, Scheduler, ServerId, ServerState, Snapshot, VirtualServer};
+use loads::Loads;
+use turns::Turns;
+
+pub mod hash;
+pub mod loads;
 pub mod maglev;
+pub mod persistence;
+pub mod rendezvous;
+pub mod scheduler;
+pub mod translate;
+pub mod turns;
+
+/// The weight with which a server takes new sessions: 0 unless it is there and up.
+pub fn share(servers: &[Option<RealServer>], id: ServerId) -> u16 {
+    match servers.get(usize::from(id.0)) {
+        Some(Some(server)) if server.state == ServerState::Up => server.weight,
+        _ => 0,
+    }
+}
+
+/// How much a worker's balancer has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Service ids are below this.
+    pub services: usize,
+    /// Server ids are below this.
+    pub servers: usize,
+    /// Members of all virtual servers together; a server that is in two counts twice.
+    pub members: usize,
+    /// Clients (networks) that are remembered by persistence.
+    pub clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 4096,
+            servers: 4096,
+            members: 16_384,
+            clients: 65_536,
+        }
+    }
+}
+
+/// A configuration that is larger than what memory was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {found} {what}, and there is room for {room}")]
+pub struct OverLimit {
+    /// Of what there is too much.
+    pub what: &'static str,
+    /// How many the configuration has.
+    pub found: usize,
+    /// How many there may be.
+    pub room: usize,
+}
+
+impl Limits {
+    /// Whether balancers with these limits can serve `snapshot`. Control asks before it sends one.
+    ///
+    /// # Errors
+    /// [`OverLimit`] names the first thing of which there is too much.
+    pub fn admit(&self, snapshot: &Snapshot) -> Result<(), OverLimit> {
+        let services = snapshot
+            .virtual_servers
+            .iter()
+            .map(|vs| usize::from(vs.service.0) + 1);
+        let members = snapshot.virtual_servers.iter().map(|vs| vs.members.len());
+        for (what, found, room) in [
+            ("services", services.max().unwrap_or(0), self.services),
+            ("real servers", snapshot.servers.len(), self.servers),
+            ("pool members", members.sum(), self.members),
+        ] {
+            if found > room {
+                return Err(OverLimit { what, found, room });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One worker's load balancer.
+pub struct Balancer {
+    turns: Turns,
+    loads: Loads,
+    hasher: KeyHasher,
+}
+
+impl Balancer {
+    /// Takes all memory that it will ever need.
+    ///
+    /// `loads` has the worker's own counts and the boards of all others. `hasher` is keyed alike on
+    /// all workers, and on all appliances that are to send a client to the same server.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]
+    pub fn new(
+        memory: &mut impl Memory,
+        limits: &Limits,
+        (worker, workers): (u16, u16),
+        loads: Loads,
+        hasher: KeyHasher,
+    ) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            turns: Turns::new(memory, limits.services, limits.members, worker, workers)?,
+            loads,
+            hasher,
+        })
+    }
+
+    /// Takes up a new snapshot: call it before the first [`Self::pick`] under it. Virtual servers
+    /// whose members did not change go on as if nothing had happened.
+    pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
+        self.turns.on_snapshot(snapshot);
+    }
+
+    /// The real server for a new session to `vs` that opens with a packet of `tuple`, or `None` if
+    /// no member may take it. The session counts once [`Self::opened`] says so.
+    pub fn pick(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
+        let (turn, members) = self.turns.get(vs.service)?;
+        match &vs.scheduler {
+            Scheduler::RoundRobin => scheduler::round_robin(turn, members),
+            Scheduler::WeightedRoundRobin => scheduler::weighted_round_robin(members),
+            Scheduler::LeastConnections => {
+                scheduler::least_connections(turn, members, &mut self.loads, false, now)
+            }
+            Scheduler::WeightedLeastConnections => {
+                scheduler::least_connections(turn, members, &mut self.loads, true, now)
+            }
+            Scheduler::SourceHash(rendezvous) => {
+                rendezvous.get(hash::of_client(&self.hasher, tuple.src, 0))
+            }
+            Scheduler::Maglev(table) => {
+                let index = table.get(hash::of_client(&self.hasher, tuple.src, tuple.sport))?;
+                vs.members.get(usize::from(index)).copied()
+            }
+        }
+    }
+
+    /// For a virtual server with persistence: a hash of the client's network and the service, the
+    /// same on all workers. The worker that it names modulo their number decides for the client and
+    /// keeps its sessions; the others hand the first packet over. `None` without persistence.
+    pub fn affinity(&self, vs: &VirtualServer, client: IpAddr) -> Option<u64> {
+        let network = persistence::network(vs.persistence.as_ref()?, client);
+        Some(hash::of_client(&self.hasher, network, vs.service.0))
+    }
+
+    /// Forgets clients whose time is up, a few per call.
+    pub fn sweep(&mut self, now: u32) {
+        let _ = now;
+    }
+
+    /// A session to `server` was opened at this worker.
+    #[inline]
+    pub fn opened(&mut self, server: ServerId) {
+        self.loads.opened(server);
+    }
+
+    /// A session to `server` has ended at this worker.
+    #[inline]
+    pub fn closed(&mut self, server: ServerId) {
+        self.loads.closed(server);
+    }
+}

@@ -14,6 +14,7 @@ use sluice_wire::MacAddr;
 use crate::firewall::Firewall;
 use crate::io::DeviceId;
 use crate::lb::maglev::MaglevTable;
+use crate::lb::rendezvous::Rendezvous;
 use crate::nat::rules::Nat;
 use crate::services::ServiceMap;
 use crate::stack::routes::Routes;
@@ -241,6 +242,8 @@ pub struct VirtualServer {
     pub service: ServiceId,
     /// Its name in the configuration.
     pub name: String,
+    /// First and last port that it listens on, both included; `None` is any port.
+    pub ports: Option<(u16, u16)>,
     /// What happens to the packets.
     pub mode: LbMode,
     /// How a session's real server is chosen.
@@ -281,7 +284,7 @@ pub enum Scheduler {
     /// The one with the fewest sessions for its weight.
     WeightedLeastConnections,
     /// By a hash of the client's address (rendezvous, weighted): the same client, the same server.
-    SourceHash,
+    SourceHash(Rendezvous),
     /// By a hash of client address and port over a Maglev table (NSDI 2016).
     Maglev(MaglevTable),
 }

@@ -1,8 +1,198 @@
-//! Maglev consistent hashing (Eisenbud et al., NSDI 2016).
+//! Maglev consistent hashing (Eisenbud et al., NSDI 2016), weighted.
+//!
+//! Every server goes through the table's slots in an order of its own, made from its name, and the
+//! servers take turns to take their next free slot. A server that leaves frees its slots and
+//! disturbs few others.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::{hash, share};
+use crate::snapshot::{RealServer, ServerId};
+
+/// How many slots a table has: a prime, so that every step width visits every slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSize(u32);
+
+impl TableSize {
+    /// Good for some 600 servers: slots should be a hundred times as many.
+    pub const DEFAULT: Self = Self(65_537);
+    /// The smallest size.
+    pub const MIN: u32 = 3;
+    /// The largest size.
+    pub const MAX: u32 = 4_194_301;
+
+    /// A table of `slots` slots.
+    ///
+    /// # Errors
+    /// [`BadTableSize`] says what would do instead.
+    pub fn new(slots: u32) -> Result<Self, BadTableSize> {
+        if (Self::MIN..=Self::MAX).contains(&slots) && is_prime(slots) {
+            Ok(Self(slots))
+        } else {
+            Err(BadTableSize {
+                found: slots,
+                nearest: next_prime(slots),
+            })
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for TableSize {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Not a size that a table can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a Maglev table has a prime number of slots from {min} to {max}, and {found} is not one: {nearest} would do",
+    min = TableSize::MIN,
+    max = TableSize::MAX,
+)]
+pub struct BadTableSize {
+    /// What was asked for.
+    pub found: u32,
+    /// The next size up that would do, or the largest.
+    pub nearest: u32,
+}
+
+/// The smallest prime that is `n` at least, within the sizes of a table.
+pub fn next_prime(n: u32) -> u32 {
+    (n.max(TableSize::MIN)..TableSize::MAX)
+        .find(|&candidate| is_prime(candidate))
+        .unwrap_or(TableSize::MAX)
+}
+
+/// By trial division: configuration time only.
+fn is_prime(n: u32) -> bool {
+    n > 1
+        && (2..)
+            .take_while(|&d: &u32| d.saturating_mul(d) <= n)
+            .all(|d| n % d != 0)
+}
 
 /// A lookup table from hash to the index of a pool member.
 #[derive(Debug, Clone)]
 pub struct MaglevTable {
     /// Indexes into `VirtualServer::members`; empty when no member may take sessions.
-    pub slots: Box<[u16]>,
+    slots: Box<[u16]>,
 }
+
+impl MaglevTable {
+    /// The table for those of `members` that may take sessions. Allocates: control's work.
+    pub fn build(size: TableSize, members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
+        let named = members.iter().zip(0..).filter_map(|(&id, index)| {
+            let server = servers.get(usize::from(id.0))?.as_ref()?;
+            Some((server.name.as_str(), share(servers, id), index))
+        });
+        Self::populate(size, named)
+    }
+
+    /// The table for (name, weight, index) triples; weight 0 is left out.
+    pub fn populate<'a>(
+        size: TableSize,
+        members: impl Iterator<Item = (&'a str, u16, u16)>,
+    ) -> Self {
+        const FREE: u32 = u32::MAX;
+        let mut turns: BinaryHeap<Turn> = members
+            .filter(|&(_, weight, _)| weight > 0)
+            .map(|(name, weight, index)| Turn::first(size, name, weight, index))
+            .collect();
+        let mut slots = vec![FREE; size.0 as usize];
+        let mut left = slots.len();
+        while left > 0 {
+            let Some(mut turn) = turns.pop() else {
+                return Self {
+                    slots: Box::default(),
+                };
+            };
+            while slots[turn.at as usize] != FREE {
+                turn.step(size);
+            }
+            slots[turn.at as usize] = u32::from(turn.index);
+            left -= 1;
+            turn.odd += 2;
+            turns.push(turn);
+        }
+        Self {
+            slots: slots.into_iter().map(|index| index as u16).collect(),
+        }
+    }
+
+    /// The member for a hash, in constant time; `None` when none may take sessions.
+    #[inline]
+    pub fn get(&self, hash: u64) -> Option<u16> {
+        let at = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        self.slots.get(at as usize).copied()
+    }
+
+    /// The member of every slot.
+    pub fn slots(&self) -> &[u16] {
+        &self.slots
+    }
+}
+
+/// Whose turn it is: a server's k-th slot is due at (2k - 1) / weight, whoever else takes part, so
+/// that slots are shared out as Sainte-Laguë shares out seats and the order of the others does not
+/// change when one leaves.
+struct Turn {
+    /// 2k - 1
+    odd: u64,
+    weight: u16,
+    /// Breaks ties, and stands for the name.
+    rank: (u64, u64),
+    index: u16,
+    /// The next slot to look at, and how far it is to the one after it.
+    at: u32,
+    skip: u32,
+}
+
+impl Turn {
+    fn first(size: TableSize, name: &str, weight: u16, index: u16) -> Self {
+        let rank = (hash::of_name(name, 0), hash::of_name(name, 1));
+        Self {
+            odd: 1,
+            weight,
+            rank,
+            index,
+            at: (rank.0 % u64::from(size.0)) as u32,
+            skip: (rank.1 % u64::from(size.0 - 1)) as u32 + 1,
+        }
+    }
+
+    fn step(&mut self, size: TableSize) {
+        self.at = (self.at + self.skip) % size.0;
+    }
+}
+
+impl Ord for Turn {
+    /// The greatest is due first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (mine, its) = (
+            self.odd * u64::from(other.weight),
+            other.odd * u64::from(self.weight),
+        );
+        its.cmp(&mine).then(other.rank.cmp(&self.rank))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Turn {}
