@@ -1,0 +1,157 @@
+//! What control and a worker say to each other.
+//!
+//! Every worker has one [`Mailbox`] pair: two bounded queues, one each way, that never block and
+//! never wake anybody. A worker takes at most a few messages per poll, and looks through its tables
+//! in slices between bursts. It neither allocates nor frees: pages come with room for their rows
+//! already taken, and what a worker is done with goes back to control to be dropped there.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+pub mod filter;
+pub mod neighbours;
+pub mod sessions;
+
+pub use filter::{Filter, TupleFilter};
+pub use neighbours::{NeighbourPage, NeighbourRow};
+pub use sessions::{Cursor, EndRequest, SessionPage, SessionRow, Table};
+
+use crate::snapshot::{PortId, Snapshot};
+
+/// Messages that wait in one direction at most.
+pub const CAPACITY: usize = 64;
+
+/// Names a request and its answer; control gives it out, workers only copy it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct RequestId(pub u64);
+
+/// From control to a worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// Work by this snapshot from the next burst on, and send back the one before as
+    /// [`FromWorker::Retired`].
+    Swap(Arc<Snapshot>),
+    /// Fill the page with sessions from its cursor on, and send it back as
+    /// [`FromWorker::Sessions`] when it is full or the table's end is reached.
+    ListSessions(Box<SessionPage>),
+    /// End all sessions that match, and send it back as [`FromWorker::Ended`] with their number.
+    EndSessions(Box<EndRequest>),
+    /// The same as `ListSessions` for the neighbour table.
+    ListNeighbours(Box<NeighbourPage>),
+}
+
+/// From a worker to control.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// A snapshot that this worker no longer reads.
+    Retired(Arc<Snapshot>),
+    /// A page that is full, or the last one.
+    Sessions(Box<SessionPage>),
+    /// How many sessions were ended.
+    Ended(Box<EndRequest>),
+    /// A page of the neighbour table.
+    Neighbours(Box<NeighbourPage>),
+    /// Something that an operator should read in the log.
+    Event(Event),
+}
+
+/// What a worker finds worth a log line. Workers limit the rate of each kind themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Another station on this port claims an address of ours.
+    AddressConflict {
+        /// Where it was seen.
+        port: PortId,
+        /// The address.
+        address: std::net::IpAddr,
+        /// The other station.
+        mac: sluice_wire::MacAddr,
+    },
+    /// A next hop does not answer.
+    NeighbourLost {
+        /// Where it should be.
+        port: PortId,
+        /// The next hop.
+        address: std::net::IpAddr,
+    },
+}
+
+/// Control's end of the two queues.
+#[derive(Debug)]
+pub struct ControlEnd {
+    to: Arc<ArrayQueue<ToWorker>>,
+    from: Arc<ArrayQueue<FromWorker>>,
+}
+
+/// The worker's end of the two queues.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    to: Arc<ArrayQueue<ToWorker>>,
+    from: Arc<ArrayQueue<FromWorker>>,
+}
+
+/// The two ends of a new mailbox.
+pub fn mailbox() -> (ControlEnd, WorkerEnd) {
+    let to = Arc::new(ArrayQueue::new(CAPACITY));
+    let from = Arc::new(ArrayQueue::new(CAPACITY));
+    let control = ControlEnd {
+        to: Arc::clone(&to),
+        from: Arc::clone(&from),
+    };
+    (control, WorkerEnd { to, from })
+}
+
+impl ControlEnd {
+    /// Hands a message to the worker.
+    ///
+    /// # Errors
+    /// Gives the message back when the queue is full; try again later.
+    pub fn send(&self, message: ToWorker) -> Result<(), ToWorker> {
+        self.to.push(message)
+    }
+
+    /// The oldest message of the worker, if there is one.
+    pub fn receive(&self) -> Option<FromWorker> {
+        self.from.pop()
+    }
+}
+
+impl WorkerEnd {
+    /// The oldest message of control, if there is one.
+    #[inline]
+    pub fn receive(&self) -> Option<ToWorker> {
+        self.to.pop()
+    }
+
+    /// Hands a message to control.
+    ///
+    /// # Errors
+    /// Gives the message back when the queue is full. Only events may be dropped; anything else is
+    /// kept and sent after a later burst.
+    pub fn send(&self, message: FromWorker) -> Result<(), FromWorker> {
+        self.from.push(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_gives_the_message_back_and_loses_nothing() {
+        let (control, worker) = mailbox();
+        for _ in 0..CAPACITY {
+            control
+                .send(ToWorker::EndSessions(Box::default()))
+                .expect("there is room");
+        }
+        let marked = EndRequest {
+            request: RequestId(7),
+            ..EndRequest::default()
+        };
+        let back = control.send(ToWorker::EndSessions(Box::new(marked)));
+        assert!(matches!(back, Err(ToWorker::EndSessions(end)) if end.request == RequestId(7)));
+        assert_eq!(std::iter::from_fn(|| worker.receive()).count(), CAPACITY);
+    }
+}
