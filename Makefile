@@ -1,0 +1,55 @@
+# make          this list
+# Works as root, and with sudo as anybody else: sudo is used for packages, huge pages and network
+# namespaces only.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# bash has a variable of this name; the demo wants it from the command line or the environment only.
+ifneq ($(filter command environment,$(origin SECONDS)),)
+DEMO_ARGS := --seconds $(SECONDS)
+endif
+
+CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
+ifneq ($(shell id -u),0)
+SUDO := sudo -E
+# Only the tests that make namespaces run with it; cargo itself never does.
+AS_ROOT := CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="$(SUDO)"
+endif
+
+# MiB of huge pages for one appliance; given back afterwards.
+HUGE_MB := 512
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing
+	@scripts/setup
+
+.PHONY: build
+build: setup ## build the binary: target/release/sluice
+	$(CARGO) build --release --locked
+
+.PHONY: demo
+demo: build ## real traffic through Sluice, with a live table; SECONDS=10 ends by itself
+	$(CARGO) build --release --locked --package sluice-tests --bin demo
+	@scripts/testbed $(HUGE_MB) $(SUDO) target/release/demo $(DEMO_ARGS)
+
+.PHONY: test
+test: setup ## all tests: pure ones first, then those between real hosts in namespaces
+	$(CARGO) build --locked
+	$(CARGO) test --locked --no-fail-fast --workspace --exclude sluice-tests
+	$(AS_ROOT) scripts/testbed $(HUGE_MB) \
+		$(CARGO) test --locked --no-fail-fast --package sluice-tests -- --test-threads=1
+
+.PHONY: lint
+lint: setup ## format, clippy and documentation, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,1 @@
+//! Sluice between real hosts; one module a subject.
