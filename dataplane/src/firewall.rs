@@ -1,16 +1,21 @@
 //! Policy between zones: who may open a session to whom.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::BitAnd;
+
 use ipnet::IpNet;
+use sluice_wire::Tuple;
 
 use crate::snapshot::ServiceId;
 
 /// The rules, first match first, and what holds where none matches.
 #[derive(Debug, Default, Clone)]
 pub struct Firewall {
-    /// In the order of the configuration.
-    pub rules: Vec<Rule>,
-    /// Pairs of zones (from, to) between which any session may be opened.
-    pub open: Vec<(u8, u8)>,
+    rules: Vec<Rule>,
+    open: Vec<(u8, u8)>,
+    /// Of every pair of zones that a rule names or means: the rules that can match there.
+    pairs: HashMap<(u8, u8), Lines>,
 }
 
 /// One rule. Empty lists and `None` match everything.
@@ -34,4 +39,400 @@ pub struct Rule {
     pub allow: bool,
     /// Index into the snapshot's timeout sets.
     pub timeouts: u8,
+}
+
+/// What policy says about a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Let it through, or drop it.
+    pub allow: bool,
+    /// The rule that matched; [`ServiceId::NONE`] if the zones' default decided.
+    pub service: ServiceId,
+    /// Index into the snapshot's timeout sets.
+    pub timeouts: u8,
+}
+
+impl Firewall {
+    /// Compiles rules for `zones` zones; `open` are the pairs (from, to) between which any session
+    /// may be opened where no rule says otherwise.
+    pub fn new(zones: u8, rules: Vec<Rule>, open: Vec<(u8, u8)>) -> Self {
+        let mut pairs: HashMap<(u8, u8), Lines> = HashMap::new();
+        for from in 0..zones {
+            for to in 0..zones {
+                let mut lines = Lines::default();
+                for (at, rule) in rules.iter().enumerate() {
+                    let here = |own: Option<u8>, zone| own.is_none_or(|own| own == zone);
+                    if here(rule.from, from) && here(rule.to, to) {
+                        lines.push(at, rule);
+                    }
+                }
+                if !lines.v4.is_empty() || !lines.v6.is_empty() {
+                    pairs.insert((from, to), lines);
+                }
+            }
+        }
+        Self { rules, open, pairs }
+    }
+
+    /// The rules, in the order of the configuration.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Whether the session that a packet of `tuple` (as it arrived) would open may be opened. `from`
+    /// and `to` are the zones that it comes in and would leave by.
+    pub fn decide(&self, from: u8, to: u8, tuple: &Tuple) -> Decision {
+        let rule = self
+            .pairs
+            .get(&(from, to))
+            .and_then(|lines| lines.first(&self.rules, tuple));
+        match rule {
+            Some(rule) => Decision {
+                allow: rule.allow,
+                service: rule.service,
+                timeouts: rule.timeouts,
+            },
+            None => Decision {
+                allow: self.open.contains(&(from, to)),
+                service: ServiceId::NONE,
+                timeouts: 0,
+            },
+        }
+    }
+}
+
+impl Rule {
+    /// All but the zones.
+    fn matches(&self, tuple: &Tuple) -> bool {
+        self.proto.is_none_or(|proto| proto == tuple.proto)
+            && holds(&self.source, tuple.src)
+            && holds(&self.destination, tuple.dst)
+            && (self.ports.is_empty()
+                || self
+                    .ports
+                    .iter()
+                    .any(|&(first, last)| (first..=last).contains(&tuple.dport)))
+    }
+}
+
+/// Whether `address` is in one of `networks`, or there are none.
+pub(crate) fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|net| net.contains(&address))
+}
+
+/// What of a list of rules can match, in a form that is fast to scan: a few thousand lines pass in
+/// some microseconds.
+#[derive(Debug, Default, Clone)]
+struct Lines {
+    v4: Vec<Line<u32>>,
+    v6: Vec<Line<u128>>,
+}
+
+/// A rule, widened to one network for the source, one for the destination and one range of ports.
+#[derive(Debug, Clone, Copy)]
+struct Line<T> {
+    src: Net<T>,
+    dst: Net<T>,
+    /// Values that `proto` may have, both ends included.
+    proto: (u8, u8),
+    ports: (u16, u16),
+    /// Nothing was widened: the line says all that the rule says.
+    exact: bool,
+    rule: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Net<T> {
+    value: T,
+    mask: T,
+}
+
+impl<T: BitAnd<Output = T> + PartialEq + Copy> Net<T> {
+    #[inline]
+    fn contains(self, address: T) -> bool {
+        address & self.mask == self.value
+    }
+}
+
+impl<T: BitAnd<Output = T> + PartialEq + Copy> Line<T> {
+    #[inline]
+    fn matches(&self, src: T, dst: T, proto: u8, dport: u16) -> bool {
+        self.src.contains(src)
+            && self.dst.contains(dst)
+            && (self.proto.0..=self.proto.1).contains(&proto)
+            && (self.ports.0..=self.ports.1).contains(&dport)
+    }
+}
+
+impl Lines {
+    fn push(&mut self, at: usize, rule: &Rule) {
+        let Ok(at) = u32::try_from(at) else { return };
+        let proto = rule.proto.map_or((0, u8::MAX), |proto| (proto, proto));
+        let ports = (
+            rule.ports.iter().map(|r| r.0).min().unwrap_or(0),
+            rule.ports.iter().map(|r| r.1).max().unwrap_or(u16::MAX),
+        );
+        let exact = |src: usize, dst: usize| src <= 1 && dst <= 1 && rule.ports.len() <= 1;
+
+        let v4 = |nets: &[IpNet]| -> Vec<Net<u32>> {
+            let only_v4 = nets.iter().filter_map(|net| match net {
+                IpNet::V4(net) => Some(Net {
+                    value: net.network().to_bits(),
+                    mask: net.netmask().to_bits(),
+                }),
+                IpNet::V6(_) => None,
+            });
+            only_v4.collect()
+        };
+        let (sources, destinations) = (v4(&rule.source), v4(&rule.destination));
+        if let (Some(src), Some(dst)) = (
+            cover(&rule.source, &sources, cover_v4),
+            cover(&rule.destination, &destinations, cover_v4),
+        ) {
+            let exact = exact(sources.len(), destinations.len());
+            let rule = at;
+            self.v4.push(Line {
+                src,
+                dst,
+                proto,
+                ports,
+                exact,
+                rule,
+            });
+        }
+
+        let v6 = |nets: &[IpNet]| -> Vec<Net<u128>> {
+            let only_v6 = nets.iter().filter_map(|net| match net {
+                IpNet::V6(net) => Some(Net {
+                    value: net.network().to_bits(),
+                    mask: net.netmask().to_bits(),
+                }),
+                IpNet::V4(_) => None,
+            });
+            only_v6.collect()
+        };
+        let (sources, destinations) = (v6(&rule.source), v6(&rule.destination));
+        if let (Some(src), Some(dst)) = (
+            cover(&rule.source, &sources, cover_v6),
+            cover(&rule.destination, &destinations, cover_v6),
+        ) {
+            let exact = exact(sources.len(), destinations.len());
+            let rule = at;
+            self.v6.push(Line {
+                src,
+                dst,
+                proto,
+                ports,
+                exact,
+                rule,
+            });
+        }
+    }
+
+    fn first<'a>(&self, rules: &'a [Rule], tuple: &Tuple) -> Option<&'a Rule> {
+        match (tuple.src, tuple.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                scan(&self.v4, src.to_bits(), dst.to_bits(), rules, tuple)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                scan(&self.v6, src.to_bits(), dst.to_bits(), rules, tuple)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn scan<'a, T: BitAnd<Output = T> + PartialEq + Copy>(
+    lines: &[Line<T>],
+    src: T,
+    dst: T,
+    rules: &'a [Rule],
+    tuple: &Tuple,
+) -> Option<&'a Rule> {
+    lines
+        .iter()
+        .filter(|line| line.matches(src, dst, tuple.proto, tuple.dport))
+        .filter_map(|line| Some((line, rules.get(line.rule as usize)?)))
+        .find(|(line, rule)| line.exact || rule.matches(tuple))
+        .map(|(_, rule)| rule)
+}
+
+/// The smallest network that holds all of `nets`, those of one family among `all`. Everything if
+/// the rule names none, `None` if it names only the other family's.
+fn cover<T: Default + Copy>(
+    all: &[IpNet],
+    nets: &[Net<T>],
+    join: fn(Net<T>, Net<T>) -> Net<T>,
+) -> Option<Net<T>> {
+    if all.is_empty() {
+        return Some(Net {
+            value: T::default(),
+            mask: T::default(),
+        });
+    }
+    nets.iter().copied().reduce(join)
+}
+
+fn cover_v4(a: Net<u32>, b: Net<u32>) -> Net<u32> {
+    let differ = (a.value ^ b.value).leading_zeros();
+    let common = u32::MAX.checked_shl(32 - differ).unwrap_or(0);
+    let mask = a.mask & b.mask & common;
+    Net {
+        value: a.value & mask,
+        mask,
+    }
+}
+
+fn cover_v6(a: Net<u128>, b: Net<u128>) -> Net<u128> {
+    let differ = (a.value ^ b.value).leading_zeros();
+    let common = u128::MAX.checked_shl(128 - differ).unwrap_or(0);
+    let mask = a.mask & b.mask & common;
+    Net {
+        value: a.value & mask,
+        mask,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule(service: u16, allow: bool) -> Rule {
+        Rule {
+            service: ServiceId(service),
+            from: None,
+            to: None,
+            source: vec![],
+            destination: vec![],
+            proto: None,
+            ports: vec![],
+            allow,
+            timeouts: 0,
+        }
+    }
+
+    fn tuple(proto: u8, src: &str, dst: &str, dport: u16) -> Tuple {
+        Tuple {
+            proto,
+            src: src.parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            sport: 4000,
+            dport,
+        }
+    }
+
+    fn nets(list: &[&str]) -> Vec<IpNet> {
+        list.iter().map(|net| net.parse().unwrap()).collect()
+    }
+
+    const INSIDE: u8 = 0;
+    const OUTSIDE: u8 = 1;
+
+    #[test]
+    fn without_rules_the_zones_decide_and_one_way_only() {
+        let firewall = Firewall::new(2, vec![], vec![(INSIDE, OUTSIDE)]);
+        let tuple = tuple(6, "10.0.0.1", "192.0.2.1", 80);
+        let decision = firewall.decide(INSIDE, OUTSIDE, &tuple);
+        assert_eq!((decision.allow, decision.service), (true, ServiceId::NONE));
+        assert!(!firewall.decide(OUTSIDE, INSIDE, &tuple).allow);
+        assert!(!firewall.decide(INSIDE, INSIDE, &tuple).allow);
+    }
+
+    #[test]
+    fn the_first_match_decides_even_where_the_zones_are_open() {
+        let ssh = Rule {
+            proto: Some(6),
+            ports: vec![(22, 22), (2200, 2299)],
+            source: nets(&["10.1.0.0/16", "10.2.0.0/16"]),
+            timeouts: 3,
+            ..rule(1, true)
+        };
+        let all_ssh = Rule {
+            proto: Some(6),
+            ports: vec![(22, 22), (2200, 2299)],
+            ..rule(2, false)
+        };
+        let firewall = Firewall::new(2, vec![ssh, all_ssh], vec![(INSIDE, OUTSIDE)]);
+        let decide = |src, dport| {
+            let decision = firewall.decide(INSIDE, OUTSIDE, &tuple(6, src, "192.0.2.1", dport));
+            (decision.allow, decision.service.0, decision.timeouts)
+        };
+        assert_eq!(decide("10.1.0.1", 22), (true, 1, 3));
+        assert_eq!(decide("10.2.0.1", 2299), (true, 1, 3));
+        // 10.3 lies in the network that covers 10.1 and 10.2, 1000 in the range that covers both.
+        assert_eq!(decide("10.3.0.1", 22), (false, 2, 0));
+        assert_eq!(decide("10.1.0.1", 1000), (true, 0, 0));
+    }
+
+    #[test]
+    fn a_rule_for_one_family_leaves_the_other_alone() {
+        let deny = Rule {
+            source: nets(&["0.0.0.0/0"]),
+            ..rule(1, false)
+        };
+        let firewall = Firewall::new(2, vec![deny], vec![(INSIDE, OUTSIDE)]);
+        let v4 = tuple(17, "10.0.0.1", "192.0.2.1", 53);
+        let v6 = tuple(17, "2001:db8::1", "2001:db8::2", 53);
+        assert!(!firewall.decide(INSIDE, OUTSIDE, &v4).allow);
+        assert!(firewall.decide(INSIDE, OUTSIDE, &v6).allow);
+    }
+
+    fn any_net() -> impl Strategy<Value = IpNet> {
+        prop_oneof![
+            (any::<u32>(), 0u8..=32).prop_map(|(bits, len)| IpNet::new(
+                std::net::Ipv4Addr::from(bits & 0x0300_0003).into(),
+                len
+            )
+            .unwrap()),
+            (any::<u128>(), 0u8..=128).prop_map(|(bits, len)| IpNet::new(
+                std::net::Ipv6Addr::from(bits & 3 | (bits >> 126) << 126).into(),
+                len
+            )
+            .unwrap()),
+        ]
+    }
+
+    prop_compose! {
+        fn any_rule()(
+            from in prop::option::of(0u8..3), to in prop::option::of(0u8..3),
+            source in prop::collection::vec(any_net(), 0..3),
+            destination in prop::collection::vec(any_net(), 0..3),
+            proto in prop::option::of(prop::sample::select(vec![1u8, 6, 17])),
+            ports in prop::collection::vec((0u16..6, 0u16..3), 0..3),
+            allow in any::<bool>(),
+        ) -> Rule {
+            let ports = ports.into_iter().map(|(first, len)| (first, first + len)).collect();
+            Rule { from, to, source, destination, proto, ports, ..rule(0, allow) }
+        }
+    }
+
+    proptest! {
+        /// The compiled lines say what reading the rules in order says.
+        #[test]
+        fn decides_as_reading_the_rules_in_order(
+            rules in prop::collection::vec(any_rule(), 0..12),
+            probes in prop::collection::vec(
+                (0u8..3, 0u8..3, any::<[u128; 2]>(), any::<bool>(),
+                 prop::sample::select(vec![1u8, 6, 17]), 0u16..9), 40),
+        ) {
+            let rules: Vec<Rule> = rules.into_iter().enumerate()
+                .map(|(at, rule)| Rule { service: ServiceId(at as u16 + 1), ..rule }).collect();
+            let firewall = Firewall::new(3, rules.clone(), vec![(0, 1)]);
+            for (from, to, bits, v6, proto, dport) in probes {
+                let [src, dst] = bits.map(|bits| -> IpAddr {
+                    if v6 { std::net::Ipv6Addr::from(bits & 3 | (bits >> 126) << 126).into() }
+                    else { std::net::Ipv4Addr::from(bits as u32 & 0x0300_0003).into() }
+                });
+                let tuple = Tuple { proto, src, dst, sport: 1, dport };
+                let first = rules.iter().find(|rule|
+                    rule.from.is_none_or(|own| own == from) && rule.to.is_none_or(|own| own == to)
+                    && rule.matches(&tuple));
+                let decision = firewall.decide(from, to, &tuple);
+                prop_assert_eq!(decision.service, first.map_or(ServiceId::NONE, |r| r.service));
+                prop_assert_eq!(decision.allow, first.map_or((from, to) == (0, 1), |r| r.allow));
+            }
+        }
+    }
 }

@@ -1,10 +1,17 @@
 //! The compiled rules of source and destination translation.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use sluice_wire::Tuple;
 
+use crate::firewall::holds;
 use crate::snapshot::ServiceId;
+
+/// Ports that a masquerading address gives away, first and last: all that are not privileged
+/// (RFC 6056 section 3.2).
+pub const MASQUERADE_PORTS: (u16, u16) = (1024, 65535);
 
 /// All translation but virtual servers.
 #[derive(Debug, Default, Clone)]
@@ -17,6 +24,8 @@ pub struct Nat {
     pub forwards: Vec<Forward>,
     /// Static 1:1 translations.
     pub statics: Vec<StaticNat>,
+    /// Indexes into `statics` by internal address.
+    by_internal: HashMap<IpAddr, u16>,
 }
 
 /// Sessions that match leave with another source. Empty lists and `None` match everything.
@@ -124,4 +133,330 @@ pub struct StaticNat {
     pub internal: IpAddr,
     /// Zones whose hosts may open sessions to `external`; empty: only where the firewall allows it.
     pub open_from: Vec<u8>,
+}
+
+/// What becomes of a new session's source, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct SourcePlan<'a> {
+    /// What the source becomes.
+    pub change: SourceChange<'a>,
+    /// The static translation or rule that says so; [`ServiceId::NONE`] if none matched.
+    pub service: ServiceId,
+    /// Index into the snapshot's timeout sets.
+    pub timeouts: u8,
+    /// Clamp the MSS of its SYNs to this many bytes.
+    pub clamp_mss: Option<u16>,
+}
+
+/// What a source becomes, with what is needed to make it.
+#[derive(Debug, Clone, Copy)]
+pub enum SourceChange<'a> {
+    /// It stays.
+    Keep,
+    /// This address, with the port as it is.
+    Address(IpAddr),
+    /// An address and port of this pool.
+    Pool(&'a SnatPool),
+    /// The egress port's own address and one of [`MASQUERADE_PORTS`].
+    Masquerade,
+}
+
+impl Nat {
+    /// Compiles the parts; of several statics for one internal address the first counts.
+    pub fn new(
+        rules: Vec<SnatRule>,
+        pools: Vec<SnatPool>,
+        forwards: Vec<Forward>,
+        statics: Vec<StaticNat>,
+    ) -> Self {
+        let mut by_internal = HashMap::new();
+        for (at, nat) in (0u16..).zip(&statics) {
+            by_internal.entry(nat.internal).or_insert(at);
+        }
+        Self {
+            rules,
+            pools,
+            forwards,
+            statics,
+            by_internal,
+        }
+    }
+
+    /// The first rule for a session between these zones. `tuple` has the destination as it will
+    /// leave and the source as it arrived.
+    pub fn source_rule(&self, from: u8, to: u8, tuple: &Tuple) -> Option<&SnatRule> {
+        self.rules.iter().find(|rule| {
+            rule.from.is_none_or(|zone| zone == from)
+                && rule.to.is_none_or(|zone| zone == to)
+                && rule.proto.is_none_or(|proto| proto == tuple.proto)
+                && holds(&rule.source, tuple.src)
+                && holds(&rule.destination, tuple.dst)
+        })
+    }
+
+    /// The static translation of this internal address.
+    pub fn static_of(&self, internal: IpAddr) -> Option<&StaticNat> {
+        self.statics
+            .get(usize::from(*self.by_internal.get(&internal)?))
+    }
+
+    /// What becomes of the source of a session between two zones, whose destination is its own or
+    /// was translated within another zone than the source's. `tuple` as in [`Nat::source_rule`].
+    ///
+    /// A rule that says "keep" exempts even a host with a static translation; otherwise the static
+    /// one goes before all rules. Within one zone static translations do not apply.
+    pub fn source(&self, from: u8, to: u8, tuple: &Tuple) -> SourcePlan<'_> {
+        let rule = self.source_rule(from, to, tuple);
+        let exempt = rule.is_some_and(|rule| rule.to_source == SourceNat::Keep);
+        if from != to
+            && !exempt
+            && let Some(nat) = self.static_of(tuple.src)
+        {
+            return SourcePlan {
+                change: SourceChange::Address(nat.external),
+                service: nat.service,
+                timeouts: 0,
+                clamp_mss: None,
+            };
+        }
+        let Some(rule) = rule else {
+            return SourcePlan {
+                change: SourceChange::Keep,
+                service: ServiceId::NONE,
+                timeouts: 0,
+                clamp_mss: None,
+            };
+        };
+        SourcePlan {
+            change: self.change(rule.to_source),
+            service: rule.service,
+            timeouts: rule.timeouts,
+            clamp_mss: rule.clamp_mss,
+        }
+    }
+
+    /// A [`SourceNat`] with its pool.
+    pub fn change(&self, source: SourceNat) -> SourceChange<'_> {
+        match source {
+            SourceNat::Keep => SourceChange::Keep,
+            SourceNat::Masquerade => SourceChange::Masquerade,
+            SourceNat::Pool(at) => match self.pools.get(usize::from(at)) {
+                Some(pool) => SourceChange::Pool(pool),
+                None => SourceChange::Keep,
+            },
+        }
+    }
+
+    /// What the source of a hairpin becomes (see [`hairpins`]): the endpoint that the world sees of
+    /// this host (RFC 4787 REQ-9), else an address of ours, `service_address`, the one that the
+    /// client spoke to. `tuple` is as it arrived.
+    ///
+    /// The zones of a hairpin are the same, so no rule names them: the first one counts that would
+    /// translate this source on its way to anywhere.
+    pub fn hairpin_source(
+        &self,
+        from: u8,
+        tuple: &Tuple,
+        service_address: IpAddr,
+    ) -> HairpinSource<'_> {
+        if let Some(nat) = self.static_of(tuple.src) {
+            return HairpinSource::Address(nat.external);
+        }
+        let family = service_address.is_ipv4();
+        let pool = self
+            .rules
+            .iter()
+            .filter(|rule| {
+                rule.from.is_none_or(|zone| zone == from)
+                    && rule.proto.is_none_or(|proto| proto == tuple.proto)
+                    && holds(&rule.source, tuple.src)
+            })
+            .find_map(|rule| match self.change(rule.to_source) {
+                SourceChange::Pool(pool) => Some(pool),
+                _ => None,
+            })
+            .filter(|pool| {
+                pool.addresses
+                    .first()
+                    .is_some_and(|own| own.is_ipv4() == family)
+            });
+        match pool {
+            Some(pool) => HairpinSource::Pool(pool),
+            None => HairpinSource::Lease(service_address),
+        }
+    }
+}
+
+/// What the source of a hairpin becomes.
+#[derive(Debug, Clone, Copy)]
+pub enum HairpinSource<'a> {
+    /// This address, with the port as it is.
+    Address(IpAddr),
+    /// An address and port of this pool.
+    Pool(&'a SnatPool),
+    /// This address, and one of [`MASQUERADE_PORTS`].
+    Lease(IpAddr),
+}
+
+/// Whether a session whose destination was translated turns back into the zone that it came from.
+///
+/// Its source must then be translated as well: the server would otherwise answer the client by
+/// itself, from an address that the client never spoke to.
+#[inline]
+pub fn hairpins(from: u8, to: u8, arrived: &Tuple, destination: IpAddr) -> bool {
+    from == to && arrived.dst != destination
+}
+
+impl Forward {
+    /// The tuple with the destination that this forward gives it; internal ports follow external
+    /// ones in step. Unchanged if the forward is not for it.
+    #[must_use]
+    pub fn apply(&self, tuple: Tuple) -> Tuple {
+        let (first, last) = self.ports;
+        if tuple.dst != self.address || !(first..=last).contains(&tuple.dport) {
+            return tuple;
+        }
+        Tuple {
+            dst: self.to,
+            dport: self.to_port.wrapping_add(tuple.dport - first),
+            ..tuple
+        }
+    }
+}
+
+impl StaticNat {
+    /// The tuple of a packet from the world, to the host's own address.
+    #[must_use]
+    pub fn inbound(&self, tuple: Tuple) -> Tuple {
+        Tuple {
+            dst: self.internal,
+            ..tuple
+        }
+    }
+
+    /// Whether hosts of this zone may open sessions to the external address, whatever the firewall
+    /// says.
+    pub fn opens_from(&self, zone: u8) -> bool {
+        self.open_from.contains(&zone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSIDE: u8 = 0;
+    const OUTSIDE: u8 = 1;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn tuple(src: &str, dst: &str, dport: u16) -> Tuple {
+        Tuple {
+            proto: 6,
+            src: ip(src),
+            dst: ip(dst),
+            sport: 5000,
+            dport,
+        }
+    }
+
+    fn rule(service: u16, source: &[&str], to_source: SourceNat) -> SnatRule {
+        SnatRule {
+            service: ServiceId(service),
+            from: Some(INSIDE),
+            to: Some(OUTSIDE),
+            source: source.iter().map(|net| net.parse().unwrap()).collect(),
+            destination: vec![],
+            proto: None,
+            to_source,
+            timeouts: 0,
+            clamp_mss: None,
+        }
+    }
+
+    fn nat(rules: Vec<SnatRule>) -> Nat {
+        let pool = SnatPool {
+            name: "pool".into(),
+            addresses: vec![ip("192.0.2.1")],
+            ports: (1024, 65535),
+            mapping: Mapping::EndpointDependent,
+            filtering: Filtering::EndpointDependent,
+            parity: false,
+        };
+        let fixed = StaticNat {
+            service: ServiceId(9),
+            external: ip("192.0.2.9"),
+            internal: ip("10.0.0.9"),
+            open_from: vec![],
+        };
+        Nat::new(rules, vec![pool], vec![], vec![fixed])
+    }
+
+    #[test]
+    fn a_keep_rule_exempts_what_later_rules_and_statics_would_translate() {
+        let nat = nat(vec![
+            SnatRule {
+                destination: vec!["172.16.0.0/12".parse().unwrap()],
+                ..rule(1, &[], SourceNat::Keep)
+            },
+            rule(2, &["10.0.0.0/8"], SourceNat::Pool(0)),
+        ]);
+        let plan = |src, dst| nat.source(INSIDE, OUTSIDE, &tuple(src, dst, 80));
+        let vpn = plan("10.0.0.9", "172.16.0.1");
+        assert!(matches!(vpn.change, SourceChange::Keep));
+        assert_eq!(vpn.service, ServiceId(1));
+        let fixed = plan("10.0.0.9", "198.51.100.1");
+        assert!(matches!(fixed.change, SourceChange::Address(own) if own == ip("192.0.2.9")));
+        assert_eq!(fixed.service, ServiceId(9));
+        let pool = plan("10.0.0.8", "198.51.100.1");
+        assert!(matches!(pool.change, SourceChange::Pool(_)));
+        assert_eq!(pool.service, ServiceId(2));
+        let none = plan("172.20.0.1", "198.51.100.1");
+        assert!(matches!(none.change, SourceChange::Keep));
+        assert_eq!(none.service, ServiceId::NONE);
+    }
+
+    #[test]
+    fn hosts_of_one_zone_see_each_others_own_addresses() {
+        let nat = nat(vec![]);
+        let plan = nat.source(INSIDE, INSIDE, &tuple("10.0.0.9", "10.1.0.1", 80));
+        assert!(matches!(plan.change, SourceChange::Keep));
+    }
+
+    #[test]
+    fn a_port_range_is_forwarded_in_step_and_to_its_very_ends() {
+        let forward = Forward {
+            service: ServiceId(1),
+            address: ip("192.0.2.1"),
+            proto: 6,
+            ports: (65000, 65535),
+            to: ip("10.0.0.5"),
+            to_port: 5000,
+            source: SourceNat::Keep,
+            timeouts: 0,
+        };
+        let to = |dport| {
+            let t = forward.apply(tuple("198.51.100.1", "192.0.2.1", dport));
+            (t.dst.to_string(), t.dport)
+        };
+        assert_eq!(to(65000), ("10.0.0.5".into(), 5000));
+        assert_eq!(to(65535), ("10.0.0.5".into(), 5535));
+        assert_eq!(to(64999), ("192.0.2.1".into(), 64999));
+    }
+
+    #[test]
+    fn a_hairpin_comes_from_where_the_world_sees_the_host() {
+        let nat = nat(vec![rule(2, &["10.0.0.0/8"], SourceNat::Pool(0))]);
+        let service = ip("192.0.2.200");
+        let source = |src| nat.hairpin_source(INSIDE, &tuple(src, "192.0.2.200", 80), service);
+        assert!(matches!(source("10.0.0.9"), HairpinSource::Address(a) if a == ip("192.0.2.9")));
+        assert!(matches!(source("10.0.0.8"), HairpinSource::Pool(_)));
+        assert!(matches!(source("172.16.0.1"), HairpinSource::Lease(a) if a == service));
+        let arrived = tuple("10.0.0.8", "192.0.2.200", 80);
+        assert!(hairpins(INSIDE, INSIDE, &arrived, ip("10.0.0.5")));
+        assert!(!hairpins(INSIDE, OUTSIDE, &arrived, ip("10.0.0.5")));
+        assert!(!hairpins(INSIDE, INSIDE, &arrived, service));
+    }
 }
