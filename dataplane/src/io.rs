@@ -92,6 +92,7 @@ pub trait Memory {
     ///
     /// # Errors
     /// [`OutOfMemory`] names what was asked for when it is not there.
+    #[expect(clippy::mut_from_ref, reason = "the memory does not come from `what`")]
     fn zeroed<T>(
         &mut self,
         what: &'static str,

@@ -22,6 +22,9 @@ pub mod scheduler;
 pub mod translate;
 pub mod turns;
 
+#[cfg(test)]
+mod tests;
+
 /// The weight with which a server takes new sessions: 0 unless it is there and up.
 pub fn share(servers: &[Option<RealServer>], id: ServerId) -> u16 {
     match servers.get(usize::from(id.0)) {
@@ -67,19 +70,23 @@ pub struct OverLimit {
 }
 
 impl Limits {
-    /// Whether balancers with these limits can serve `snapshot`. Control asks before it sends one.
+    /// Whether balancers with these limits can serve these of a snapshot. Control asks before it
+    /// sends one.
     ///
     /// # Errors
     /// [`OverLimit`] names the first thing of which there is too much.
-    pub fn admit(&self, snapshot: &Snapshot) -> Result<(), OverLimit> {
-        let services = snapshot
-            .virtual_servers
+    pub fn admit(
+        &self,
+        virtual_servers: &[VirtualServer],
+        servers: &[Option<RealServer>],
+    ) -> Result<(), OverLimit> {
+        let services = virtual_servers
             .iter()
             .map(|vs| usize::from(vs.service.0) + 1);
-        let members = snapshot.virtual_servers.iter().map(|vs| vs.members.len());
+        let members = virtual_servers.iter().map(|vs| vs.members.len());
         for (what, found, room) in [
             ("services", services.max().unwrap_or(0), self.services),
-            ("real servers", snapshot.servers.len(), self.servers),
+            ("real servers", servers.len(), self.servers),
             ("pool members", members.sum(), self.members),
         ] {
             if found > room {
@@ -122,7 +129,12 @@ impl Balancer {
     /// Takes up a new snapshot: call it before the first [`Self::pick`] under it. Virtual servers
     /// whose members did not change go on as if nothing had happened.
     pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
-        self.turns.on_snapshot(snapshot);
+        self.lay_out(&snapshot.virtual_servers, &snapshot.servers);
+    }
+
+    /// The same with what it needs of the snapshot.
+    pub fn lay_out(&mut self, virtual_servers: &[VirtualServer], servers: &[Option<RealServer>]) {
+        self.turns.lay_out(virtual_servers, servers);
     }
 
     /// The real server for a new session to `vs` that opens with a packet of `tuple`, or `None` if

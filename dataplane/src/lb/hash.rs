@@ -33,12 +33,15 @@ pub fn of_client(hasher: &KeyHasher, client: IpAddr, extra: u16) -> u64 {
         sport: extra,
         dport: 0,
     };
-    match client {
+    let hash = match client {
         IpAddr::V4(_) => {
             hasher.hash::<V4>(&Key::new::<V4>(&tuple(Ipv4Addr::UNSPECIFIED.into()), 0))
         }
         IpAddr::V6(_) => {
             hasher.hash::<V6>(&Key::new::<V6>(&tuple(Ipv6Addr::UNSPECIFIED.into()), 0))
         }
-    }
+    };
+    // A table's hash need only be good enough to fill buckets, under secrets that are good. This
+    // one must be even in its highest bits, whatever the secret.
+    spread(hash)
 }

@@ -75,7 +75,7 @@ fn is_prime(n: u32) -> bool {
     n > 1
         && (2..)
             .take_while(|&d: &u32| d.saturating_mul(d) <= n)
-            .all(|d| n % d != 0)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 /// A lookup table from hash to the index of a pool member.
@@ -196,3 +196,124 @@ impl PartialEq for Turn {
 }
 
 impl Eq for Turn {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table<'a>(slots: u32, members: impl IntoIterator<Item = (&'a str, u16)>) -> MaglevTable {
+        let indexed = members.into_iter().zip(0..);
+        MaglevTable::populate(
+            TableSize::new(slots).unwrap(),
+            indexed.map(|((name, weight), index)| (name, weight, index)),
+        )
+    }
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("web/s{i}")).collect()
+    }
+
+    /// Slots of each of `n` members.
+    fn slots_of(table: &MaglevTable, n: usize) -> Vec<usize> {
+        let mut counts = vec![0; n];
+        for &index in table.slots() {
+            counts[usize::from(index)] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn sizes_are_prime_and_the_error_names_one() {
+        assert_eq!(TableSize::new(65_537), Ok(TableSize::DEFAULT));
+        for (found, nearest) in [
+            (0, 3),
+            (2, 3),
+            (65_536, 65_537),
+            (65_539 * 3, 196_643),
+            (4_194_301 + 1, 4_194_301),
+            (u32::MAX, 4_194_301),
+        ] {
+            let refused = TableSize::new(found).unwrap_err();
+            assert_eq!(refused, BadTableSize { found, nearest });
+            assert!(TableSize::new(nearest).is_ok(), "{nearest}");
+        }
+        // 251 * 257: no small divisor
+        assert!(TableSize::new(64_507).is_err());
+    }
+
+    #[test]
+    fn slots_are_shared_out_to_the_weights_within_one() {
+        let weights = [1, 2, 3, 5, 89];
+        let names = names(weights.len());
+        let members = names.iter().map(String::as_str).zip(weights);
+        let table = table(65_537, members);
+        for (got, weight) in slots_of(&table, 5).into_iter().zip(weights) {
+            let exact = 65_537.0 * f64::from(weight) / 100.0;
+            assert!((got as f64 - exact).abs() <= 1.0, "{got} for {weight}");
+        }
+    }
+
+    #[test]
+    fn weight_zero_and_an_empty_pool_get_nothing() {
+        let some = table(13, [("a", 0), ("b", 7)]);
+        assert_eq!(some.slots(), [1; 13]);
+        for none in [table(13, []), table(13, [("a", 0)])] {
+            assert_eq!(none.get(0), None);
+            assert_eq!(none.get(u64::MAX), None);
+        }
+    }
+
+    #[test]
+    fn every_hash_has_a_slot() {
+        let table = table(3, [("a", 1)]);
+        for hash in [0, 1, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
+            assert_eq!(table.get(hash), Some(0), "{hash}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_configuration_does_not_matter() {
+        let names = names(7);
+        let forth = names.iter().map(|name| (name.as_str(), 3));
+        let back = table(1009, forth.clone().rev());
+        for (a, b) in table(1009, forth).slots().iter().zip(back.slots()) {
+            assert_eq!(*a, 6 - b);
+        }
+    }
+
+    /// The table of a released version: if this changes, every client of a running cluster moves
+    /// while it is being upgraded.
+    #[test]
+    fn the_table_is_the_same_in_every_version() {
+        let table = table(31, [("web/a", 1), ("web/b", 2), ("web/c", 1)]);
+        assert_eq!(table.slots(), GOLDEN);
+    }
+
+    const GOLDEN: [u16; 31] = [
+        2, 0, 2, 2, 0, 0, 2, 2, 2, 1, 2, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 2, 0, 1, 1, 1, 1, 1, 1, 1,
+    ];
+
+    #[test]
+    fn a_server_that_leaves_moves_its_own_clients_and_few_others() {
+        for n in [3, 10, 50, 200] {
+            let names = names(n);
+            let all = table(65_537, names.iter().map(|name| (name.as_str(), 1)));
+            for gone in [0, n / 2, n - 1] {
+                let weight = |i| u16::from(i != gone);
+                let rest = table(
+                    65_537,
+                    names
+                        .iter()
+                        .enumerate()
+                        .map(|(i, name)| (name.as_str(), weight(i))),
+                );
+                let moved = all.slots().iter().zip(rest.slots()).filter(|(a, b)| a != b);
+                let others = moved.filter(|(a, _)| usize::from(**a) != gone).count();
+                assert!(
+                    others < 65_537 / 50,
+                    "{others} of others' slots moved, {n} servers"
+                );
+            }
+        }
+    }
+}

@@ -51,16 +51,16 @@ impl Rendezvous {
     }
 }
 
-/// -ln(u), where u in (0, 1) is made of the upper 53 bits.
+/// -ln(u), where u in (0, 1) is made of the upper 52 bits.
 ///
 /// In basic operations only, which IEEE 754 rounds alike everywhere. A library's logarithm may
 /// differ in its last bit from one machine to the next, and with it two appliances' choices.
 fn neg_ln(bits: u64) -> f64 {
-    // u = (k + 1/2) / 2^53 = mantissa * 2^exponent with the mantissa in [1, 2).
-    let twice = (bits >> 11) * 2 + 1;
+    // u = (k + 1/2) / 2^52 = mantissa * 2^exponent with the mantissa in [1, 2).
+    let twice = (bits >> 12) * 2 + 1;
     let top = 63 - twice.leading_zeros();
     let mantissa = twice as f64 / (1_u64 << top) as f64;
-    let exponent = f64::from(54 - top);
+    let exponent = f64::from(53 - top);
     // ln(m) = 2 artanh((m - 1) / (m + 1)), taken about 1 from both sides, so that a u close to 1
     // keeps its precision.
     let (mantissa, exponent) = if mantissa > std::f64::consts::SQRT_2 {
@@ -74,4 +74,41 @@ fn neg_ln(bits: u64) -> f64 {
         .iter()
         .fold(0.0, |sum, odd| sum * s2 + 1.0 / odd);
     exponent * std::f64::consts::LN_2 - 2.0 * s * series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logarithm_is_right_at_both_ends() {
+        for bits in [
+            0,
+            1 << 11,
+            1 << 40,
+            1 << 62,
+            1 << 63,
+            !0 << 20,
+            !0 << 12,
+            !0,
+        ] {
+            let u = ((bits >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
+            let (ours, exact) = (neg_ln(bits), -u.ln());
+            assert!(
+                (ours - exact).abs() <= 1e-8 * exact,
+                "{bits:x}: {ours} {exact}"
+            );
+            assert!(ours > 0.0, "{bits:x}");
+        }
+    }
+
+    #[test]
+    fn the_logarithm_falls_from_step_to_step() {
+        let mut last = f64::INFINITY;
+        for step in 0..100_000_u64 {
+            let next = neg_ln(step * (u64::MAX / 100_000));
+            assert!(next < last, "{step}");
+            last = next;
+        }
+    }
 }

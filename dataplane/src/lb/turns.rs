@@ -7,7 +7,7 @@ use zerocopy::FromZeros;
 
 use super::share;
 use crate::io::{Memory, OutOfMemory};
-use crate::snapshot::{RealServer, Scheduler, ServerId, ServiceId, Snapshot, VirtualServer};
+use crate::snapshot::{RealServer, Scheduler, ServerId, ServiceId, VirtualServer};
 
 /// Most steps by which a worker's weighted round robin starts ahead of worker 0's.
 const MAX_HEAD_START: u64 = 128;
@@ -87,9 +87,9 @@ impl Turns {
         Some((turn, half.get_mut(range)?))
     }
 
-    /// Lays out the members of `snapshot`. Those of virtual servers for which there is no room get
-    /// no sessions; `super::Limits::admit` keeps control from sending such a snapshot.
-    pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
+    /// Lays out the members of a new snapshot. Virtual servers for which there is no room get no
+    /// sessions; `super::Limits::admit` keeps control from sending such a snapshot.
+    pub fn lay_out(&mut self, virtual_servers: &[VirtualServer], servers: &[Option<RealServer>]) {
         let [even, odd] = &mut self.halves;
         let (old, new) = if self.layout & 1 == 0 {
             (even, odd)
@@ -98,14 +98,14 @@ impl Turns {
         };
         let layout = self.layout.wrapping_add(1);
         let mut first = 0;
-        for vs in &snapshot.virtual_servers {
+        for vs in virtual_servers {
             let Some(turn) = self.services.get_mut(usize::from(vs.service.0)) else {
                 continue;
             };
             let Some(room) = new.get_mut(first..) else {
                 break;
             };
-            let Some(len) = fill(room, vs, &snapshot.servers) else {
+            let Some(len) = fill(room, vs, servers) else {
                 continue;
             };
             let before = *turn;
