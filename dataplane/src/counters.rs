@@ -4,6 +4,8 @@
 //! and to the frame, where `held` are those that wait for a neighbour, for a fragment or in a ring
 //! between two workers.
 
+use sluice_wire::ParseError;
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
         /// Why a frame was dropped.
@@ -53,6 +55,8 @@ drop_reasons! {
     BadL4Header = "bad_l4_header",
     /// A source address that no host can have, or one of our own.
     MartianSource = "martian_source",
+    /// A destination address that must not be on the wire: loopback, unspecified.
+    MartianDestination = "martian_destination",
     /// An IPv6 extension header that an appliance must not pass (routing header 0) or cannot walk.
     ExtensionHeader = "extension_header",
     /// Malformed ARP.
@@ -113,4 +117,23 @@ drop_reasons! {
     TxFull = "tx_full",
     /// Counted as malformed by a check that should never fire; please report.
     Internal = "internal",
+}
+
+impl From<ParseError> for DropReason {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Truncated => Self::Truncated,
+            ParseError::EtherType => Self::EtherType,
+            ParseError::Multicast => Self::Multicast,
+            ParseError::BadIpHeader => Self::BadIpHeader,
+            ParseError::BadIpChecksum => Self::BadIpChecksum,
+            ParseError::BadL4Header => Self::BadL4Header,
+            ParseError::MartianSource => Self::MartianSource,
+            ParseError::MartianDestination => Self::MartianDestination,
+            ParseError::ExtensionHeader => Self::ExtensionHeader,
+            ParseError::FragmentInvalid => Self::FragmentInvalid,
+            ParseError::IcmpUnrelated => Self::IcmpUnrelated,
+            ParseError::IcmpUnsupported => Self::IcmpUnsupported,
+        }
+    }
 }

@@ -31,6 +31,8 @@ pub trait Family: Copy + Default + Send + Sync + 'static {
     fn pack(src: IpAddr, dst: IpAddr) -> Self::Addrs;
     /// The two addresses, source first.
     fn unpack(addrs: Self::Addrs) -> (IpAddr, IpAddr);
+    /// The same with source and destination exchanged.
+    fn swap(addrs: Self::Addrs) -> Self::Addrs;
     /// Folds the addresses into one word for hashing.
     fn fold(addrs: Self::Addrs, secret: &[u64; 4]) -> u64;
 }
@@ -65,6 +67,11 @@ impl Family for V4 {
     }
 
     #[inline]
+    fn swap(addrs: u64) -> u64 {
+        addrs.rotate_left(32)
+    }
+
+    #[inline]
     fn fold(addrs: u64, _secret: &[u64; 4]) -> u64 {
         addrs
     }
@@ -87,6 +94,11 @@ impl Family for V6 {
     fn unpack(addrs: [u64; 4]) -> (IpAddr, IpAddr) {
         let [src, dst]: [[u8; 16]; 2] = zerocopy::transmute!(addrs);
         (Ipv6Addr::from(src).into(), Ipv6Addr::from(dst).into())
+    }
+
+    #[inline]
+    fn swap([a, b, c, d]: [u64; 4]) -> [u64; 4] {
+        [c, d, a, b]
     }
 
     #[inline]
@@ -121,6 +133,17 @@ impl<A> Key<A> {
             proto: tuple.proto,
             zone,
             zero: 0,
+        }
+    }
+
+    /// The key of packets that answer those of this one, in the same zone.
+    #[inline]
+    #[must_use]
+    pub fn reverse<F: Family<Addrs = A>>(self) -> Self {
+        Self {
+            addrs: F::swap(self.addrs),
+            ports: self.ports.rotate_left(16),
+            ..self
         }
     }
 
@@ -216,6 +239,20 @@ mod tests {
         assert_eq!(key.addrs.to_ne_bytes(), [10, 0, 0, 1, 192, 0, 2, 9]);
         assert_eq!(key.ports.to_ne_bytes(), [0, 1, 0x50, 0]);
         assert_eq!(size_of::<Key<u64>>(), 16);
+    }
+
+    #[test]
+    fn a_reversed_key_is_the_key_of_the_reversed_tuple() {
+        let v4 = tuple("10.0.0.1", "192.0.2.9");
+        assert_eq!(
+            Key::new::<V4>(&v4, 3).reverse::<V4>(),
+            Key::new::<V4>(&v4.reverse(), 3)
+        );
+        let v6 = tuple("2001:db8::1", "2001:db8::2");
+        assert_eq!(
+            Key::new::<V6>(&v6, 3).reverse::<V6>(),
+            Key::new::<V6>(&v6.reverse(), 3)
+        );
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of IPv6 (RFC 2464).
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
+/// EtherType of an 802.1ad service tag.
+pub const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
+
 /// ICMP (RFC 792).
 pub const ICMP: u8 = 1;
 /// TCP (RFC 9293).
