@@ -57,11 +57,11 @@ pub struct Flow<F: Family> {
     pub bytes_low: u32,
     /// TCP: sequence number after the last one sent in this direction.
     pub tcp_end: u32,
-    /// TCP: highest sequence number that this direction may send (peer's acknowledgement + window).
-    pub tcp_max_end: u32,
+    /// TCP: highest acknowledgement of this direction's data that the other direction sent.
+    pub tcp_acked: u32,
     /// TCP: largest window that this direction advertised, before scaling.
     pub tcp_max_win: u16,
-    /// TCP: window scale of this direction.
+    /// TCP: by how many bits this direction's windows are shifted (see `tcp::window`).
     pub tcp_scale: u8,
     /// Bytes of this flow, high part: the counter wraps at 2^40.
     pub bytes_high: u8,
@@ -87,8 +87,8 @@ pub mod flags {
     pub const SEEN: u16 = 1 << 7;
     /// The home worker of this flow's tuple is another one, which was told to hand packets over.
     pub const REGISTERED: u16 = 1 << 8;
-    /// This direction sent its FIN.
-    pub const FIN: u16 = 1 << 9;
+    /// The sequence numbers of this direction are known.
+    pub const TCP_KNOWN: u16 = 1 << 9;
 }
 
 impl<F: Family> Flow<F> {
@@ -156,11 +156,24 @@ impl<F: Family> Flow<F> {
 }
 
 /// The two flows of a session: original (the opener's direction) first, then the reply.
+///
+/// Aligned to a pair of cache lines: processors fetch the other line of a pair along with the one
+/// that was missed.
 #[derive(Clone, Copy, FromZeros)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub struct Session<F: Family> {
     /// `[original, reply]`
     pub flows: [Flow<F>; 2],
+}
+
+impl<F: Family> Session<F> {
+    /// Milliseconds since the last packet of either direction, or since it was opened.
+    #[inline]
+    pub fn idle(&self, now: u32) -> u32 {
+        let [original, reply] = &self.flows;
+        now.wrapping_sub(original.seen)
+            .min(now.wrapping_sub(reply.seen))
+    }
 }
 
 /// What opening, listing and ending a session needs.
