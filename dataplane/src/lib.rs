@@ -9,6 +9,7 @@ pub mod firewall;
 pub mod io;
 pub mod lb;
 pub mod mailbox;
+pub mod map;
 pub mod nat;
 pub mod published;
 pub mod services;
