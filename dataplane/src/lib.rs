@@ -17,4 +17,5 @@ pub mod session;
 pub mod snapshot;
 pub mod stack;
 pub mod steer;
+pub mod tcp;
 pub mod timeouts;
