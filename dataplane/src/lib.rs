@@ -12,6 +12,7 @@ pub mod mailbox;
 pub mod map;
 pub mod nat;
 pub mod published;
+pub mod rewrite;
 pub mod services;
 pub mod session;
 pub mod snapshot;
