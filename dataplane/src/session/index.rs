@@ -246,14 +246,15 @@ impl Index {
     pub fn insert(&mut self, hash: u64, reference: u32) -> Result<(), IndexFull> {
         let (home, tag) = (self.home(hash), Self::tag(hash));
         let away = self.other(home, tag);
-        let free = |at: usize| self.buckets[at].free_slot();
-        let (at, slot, tag) = if let Some(slot) = free(home) {
+        let (at, slot, tag) = if let Some(slot) = self.buckets[home].free_slot() {
             (home, slot, tag)
-        } else if let Some(slot) = free(away) {
+        } else if let Some(slot) = self.send_guest_home(home) {
+            (home, slot, tag)
+        } else if let Some(slot) = self.buckets[away].free_slot() {
             (away, slot, tag | AWAY)
-        } else if let Some(slot) = self.make_room(home) {
+        } else if let Some(slot) = self.make_room(home, 1) {
             (home, slot, tag)
-        } else if let Some(slot) = self.make_room(away) {
+        } else if let Some(slot) = self.make_room(away, 1) {
             (away, slot, tag | AWAY)
         } else {
             return Err(IndexFull);
@@ -266,24 +267,51 @@ impl Index {
         Ok(())
     }
 
-    /// Moves one entry of a full bucket to that entry's other bucket, and gives the freed slot.
-    fn make_room(&mut self, at: usize) -> Option<usize> {
-        for slot in 0..SLOTS {
-            let (tag, reference) = (self.buckets[at].words[slot], self.buckets[at].refs[slot]);
-            let to = self.other(at, tag);
-            let Some(free) = self.buckets[to].free_slot() else {
-                continue;
-            };
-            if tag & AWAY != 0 {
-                self.buckets[to].note_back();
-            } else if self.buckets[at].note_away(tag).is_err() {
-                continue;
-            }
-            self.buckets[to].set(free, tag ^ AWAY, reference);
-            self.buckets[at].words[slot] = 0;
-            return Some(slot);
+    /// Frees a slot of a full bucket by moving an entry, which lives there because its first bucket
+    /// was full, to its first bucket, if that has room by now. In a table that is full and busy this
+    /// halves the number of entries in their second buckets, and so the second lines that are read.
+    fn send_guest_home(&mut self, at: usize) -> Option<usize> {
+        (0..SLOTS).find(|&slot| {
+            self.buckets[at].words[slot] & AWAY != 0 && self.move_over(at, slot, Self::free_slot)
+        })
+    }
+
+    /// Frees a slot of a full bucket by moving any entry to its other bucket, where `depth` more
+    /// entries may be moved in turn.
+    fn make_room(&mut self, at: usize, depth: u32) -> Option<usize> {
+        (0..SLOTS)
+            .find(|&slot| self.move_over(at, slot, Self::free_slot))
+            .or_else(|| {
+                let depth = depth.checked_sub(1)?;
+                (0..SLOTS)
+                    .find(|&slot| self.move_over(at, slot, |index, to| index.make_room(to, depth)))
+            })
+    }
+
+    fn free_slot(&mut self, at: usize) -> Option<usize> {
+        self.buckets[at].free_slot()
+    }
+
+    /// Moves an entry to a slot that `free` finds in its other bucket; false if it finds none.
+    fn move_over(
+        &mut self,
+        at: usize,
+        slot: usize,
+        free: impl FnOnce(&mut Self, usize) -> Option<usize>,
+    ) -> bool {
+        let (tag, reference) = (self.buckets[at].words[slot], self.buckets[at].refs[slot]);
+        let to = self.other(at, tag);
+        let Some(free) = free(self, to) else {
+            return false;
+        };
+        if tag & AWAY != 0 {
+            self.buckets[to].note_back();
+        } else if self.buckets[at].note_away(tag).is_err() {
+            return false;
         }
-        None
+        self.buckets[to].set(free, tag ^ AWAY, reference);
+        self.buckets[at].words[slot] = 0;
+        true
     }
 
     /// Takes out the entry that was inserted with this hash and reference; false if there is none.

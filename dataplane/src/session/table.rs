@@ -12,6 +12,7 @@
 use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
+use sluice_wire::proto::TCP;
 use sluice_wire::{Family, Key, KeyHasher};
 use zerocopy::FromZeros;
 
@@ -212,18 +213,24 @@ impl<F: Family> Table<F> {
         self.index.prefetch(hash);
     }
 
-    /// Looks a burst up, as far as guesses go, and fetches the sessions.
+    /// Looks a burst up, as far as guesses go, and fetches the sessions. The buckets should have been
+    /// asked for ([`Self::prefetch_bucket`]) as soon as the hashes were known.
     ///
-    /// Writes as many candidates as the shorter of both slices has room for.
-    pub fn probe_burst(&self, hashes: &[u64], candidates: &mut [Candidate]) {
-        for (hashes, candidates) in hashes.chunks(BURST).zip(candidates.chunks_mut(BURST)) {
-            for &hash in hashes {
-                self.index.prefetch(hash);
-            }
+    /// Goes as far as the shortest of the three slices.
+    #[inline]
+    pub fn probe_burst(
+        &self,
+        keys: &[Key<F::Addrs>],
+        hashes: &[u64],
+        candidates: &mut [Candidate],
+    ) {
+        let bursts = keys.chunks(BURST).zip(hashes.chunks(BURST));
+        for ((keys, hashes), candidates) in bursts.zip(candidates.chunks_mut(BURST)) {
             let mut away = 0_u64;
-            for (i, (&hash, candidate)) in hashes.iter().zip(&mut *candidates).enumerate() {
+            let packets = keys.iter().zip(hashes).zip(&mut *candidates);
+            for (i, ((key, &hash), candidate)) in packets.enumerate() {
                 *candidate = match self.index.probe(hash) {
-                    Probe::Hit(reference) => self.candidate(reference),
+                    Probe::Hit(reference) => self.candidate(reference, key),
                     Probe::Miss => Candidate(None),
                     Probe::Away => {
                         away |= 1 << i;
@@ -234,22 +241,28 @@ impl<F: Family> Table<F> {
             while away != 0 {
                 let i = away.trailing_zeros() as usize;
                 away &= away - 1;
-                if let (Some(&hash), Some(candidate)) = (hashes.get(i), candidates.get_mut(i))
+                if let (Some(key), Some(&hash), Some(candidate)) =
+                    (keys.get(i), hashes.get(i), candidates.get_mut(i))
                     && let Some(reference) = self.index.probe_away(hash)
                 {
-                    *candidate = self.candidate(reference);
+                    *candidate = self.candidate(reference, key);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn candidate(&self, reference: u32) -> Candidate {
-        // Both flows: TCP looks at the other one too.
-        if let Some(session) = self.sessions.get(reference as usize >> 1) {
-            cpu::prefetch(session);
+    fn candidate(&self, reference: u32, key: &Key<F::Addrs>) -> Candidate {
+        let flow = FlowRef::new(reference);
+        if let Some(session) = self.sessions.get(flow.at().0) {
+            // TCP looks at both flows, other protocols hardly ever.
+            if key.proto == TCP {
+                cpu::prefetch(session);
+            } else if let Some(flow) = session.flows.get(flow.at().1) {
+                cpu::prefetch(flow);
+            }
         }
-        Candidate(Some(FlowRef::new(reference)))
+        Candidate(Some(flow))
     }
 
     /// The flow with this key, if there is one now, whatever has changed since the probe.
@@ -271,8 +284,7 @@ impl<F: Family> Table<F> {
             .map(FlowRef::new)
     }
 
-    /// Looks a burst up: [`Self::probe_burst`], then [`Self::confirm`] for each, for callers that
-    /// change nothing in between.
+    /// Looks a burst up, all stages, for callers that change nothing in between.
     pub fn lookup_burst(
         &self,
         keys: &[Key<F::Addrs>],
@@ -283,7 +295,10 @@ impl<F: Family> Table<F> {
         let keys = keys.chunks(BURST);
         let hashes = hashes.chunks(BURST);
         for ((keys, hashes), out) in keys.zip(hashes).zip(out.chunks_mut(BURST)) {
-            self.probe_burst(hashes, &mut candidates);
+            for &hash in hashes {
+                self.prefetch_bucket(hash);
+            }
+            self.probe_burst(keys, hashes, &mut candidates);
             let packets = keys.iter().zip(hashes).zip(&candidates).zip(out);
             for (((key, &hash), &candidate), out) in packets {
                 *out = self.confirm(candidate, key, hash);
