@@ -103,6 +103,8 @@ drop_reasons! {
     FragmentTableFull = "fragment_table_full",
     /// The rest of the datagram did not come in time.
     FragmentTimeout = "fragment_timeout",
+    /// A fragment brought nothing that was not there already.
+    FragmentDuplicate = "fragment_duplicate",
     /// A fragment overlaps another of its datagram.
     FragmentOverlap = "fragment_overlap",
     /// A fragment that no datagram can have.

@@ -1,0 +1,73 @@
+//! The Ethernet header of frames made or answered here.
+
+use sluice_wire::MacAddr;
+use sluice_wire::bytes::{array, put, put_be16};
+use sluice_wire::proto::ETHERTYPE_VLAN;
+
+use crate::io::Frame;
+use crate::snapshot::Port;
+
+/// Bytes before the packet in a frame without a tag, and with one.
+const PLAIN: usize = 14;
+const TAGGED: usize = 18;
+
+/// Replaces all that stands before the packet, which begins at `l3`, by the header of a frame from
+/// `port`, with its VLAN tag. Returns where the packet begins now; `None`, and nothing changed, if
+/// there is no room for a tag.
+pub fn readdress<F: Frame>(
+    frame: &mut F,
+    l3: u8,
+    port: &Port,
+    to: MacAddr,
+    ethertype: u16,
+) -> Option<usize> {
+    let (now, wanted) = (usize::from(l3), len(port));
+    if wanted > now {
+        if !frame.grow_front(wanted - now) {
+            return None;
+        }
+    } else {
+        frame.cut_front(now - wanted);
+    }
+    write(frame.bytes_mut(), port, to, ethertype);
+    Some(wanted)
+}
+
+/// Makes an empty frame one from `port` with a packet of `len` bytes, whose contents are up to the
+/// caller. `None` if they don't fit.
+pub fn compose<'a, F: Frame>(
+    frame: &'a mut F,
+    port: &Port,
+    to: MacAddr,
+    ethertype: u16,
+    len: usize,
+) -> Option<&'a mut [u8]> {
+    let l3 = self::len(port);
+    if !frame.set_len(l3 + len) {
+        return None;
+    }
+    write(frame.bytes_mut(), port, to, ethertype);
+    frame.bytes_mut().get_mut(l3..)
+}
+
+/// Who sent a frame; `None` if it is not a station that could be answered.
+pub fn sender(frame: &[u8]) -> Option<MacAddr> {
+    array(frame, 6).map(MacAddr).filter(|mac| mac.is_unicast())
+}
+
+fn len(port: &Port) -> usize {
+    match port.vlan {
+        None => PLAIN,
+        Some(_) => TAGGED,
+    }
+}
+
+fn write(frame: &mut [u8], port: &Port, to: MacAddr, ethertype: u16) {
+    put(frame, 0, to.0);
+    put(frame, 6, port.mac.0);
+    if let Some(vlan) = port.vlan {
+        put_be16(frame, 12, ETHERTYPE_VLAN);
+        put_be16(frame, 14, vlan);
+    }
+    put_be16(frame, len(port) - 2, ethertype);
+}
