@@ -1,0 +1,66 @@
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <stdio.h>
+
+uint16_t sluice_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_eth_rx_burst(port, queue, mbufs, n);
+}
+
+uint16_t sluice_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, n);
+}
+
+struct rte_mbuf *sluice_mbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+void sluice_mbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+int sluice_link_get(uint16_t port, struct sluice_link *link)
+{
+	struct rte_eth_link state = { 0 };
+	int error = rte_eth_link_get_nowait(port, &state);
+
+	link->mbps = state.link_speed;
+	link->up = state.link_status == RTE_ETH_LINK_UP;
+	link->full_duplex = state.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+	return error;
+}
+
+int sluice_errno(void)
+{
+	return rte_errno;
+}
+
+uint64_t sluice_tsc(void)
+{
+	return rte_rdtsc();
+}
+
+static ssize_t log_write(void *cookie, const char *text, size_t len)
+{
+	sluice_log_sink sink = *(sluice_log_sink *)cookie;
+
+	sink(rte_log_cur_msg_loglevel(), text, len);
+	return (ssize_t)len;
+}
+
+int sluice_log_open(sluice_log_sink sink)
+{
+	static sluice_log_sink kept;
+	cookie_io_functions_t functions = { .write = log_write };
+	FILE *stream;
+
+	kept = sink;
+	stream = fopencookie(&kept, "w", functions);
+	if (stream == NULL)
+		return -1;
+	return rte_openlog_stream(stream);
+}
