@@ -59,6 +59,12 @@ impl Port {
     }
 }
 
+/// The two ports of [`Lab::gateway`], for a lab that wants to change something about them.
+pub fn gateway_ports() -> [Port; 2] {
+    [("inside", INSIDE, INSIDE6), ("outside", OUTSIDE, OUTSIDE6)]
+        .map(|(name, v4, v6)| Port::new(name, name, &[&format!("{v4}/24"), &format!("{v6}/64")]))
+}
+
 /// A host on a network: a namespace with its `eth0`.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -67,6 +73,7 @@ pub struct Host {
     directory: std::path::PathBuf,
     address: IpAddr,
     address6: Option<IpAddr>,
+    port: Option<String>,
 }
 
 impl Host {
@@ -83,6 +90,10 @@ impl Host {
     /// Where its files and logs go.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    fn port(&self) -> &str {
+        self.port.as_deref().expect("a host on a network")
     }
 
     /// Its first address.
@@ -166,18 +177,21 @@ impl Host {
         self.ok(&[&["/usr/bin/python3", "-B", &path], args].concat())
     }
 
-    /// Connects its second or further interface to another host's, back to back, and gives both
-    /// addresses. For hops beyond the appliance.
+    /// Connects an interface of its own with another host's `eth0`, back to back. For hops beyond
+    /// the appliance. This end takes packets of up to `mtu` bytes; the other, of 1,500, so that
+    /// nobody can guess the limit from a host's MSS.
     ///
     /// # Panics
     /// If that fails.
     pub fn cable(&self, interface: &str, address: &str, peer: &Self, peer_address: &str, mtu: u16) {
         veth(&self.namespace, interface, &peer.namespace, "eth0");
         let mtu = mtu.to_string();
-        for (host, interface, address) in [(self, interface, address), (peer, "eth0", peer_address)]
-        {
+        for (host, interface, address, mtu) in [
+            (self, interface, address, mtu.as_str()),
+            (peer, "eth0", peer_address, "1500"),
+        ] {
             host.namespace
-                .ip(&["link", "set", interface, "mtu", &mtu, "up"]);
+                .ip(&["link", "set", interface, "mtu", mtu, "up"]);
             host.namespace
                 .ip(&["addr", "add", address, "dev", interface]);
         }
@@ -234,10 +248,9 @@ impl Lab {
         let mut lab = Self::new(name);
         lab.network("inside");
         lab.network("outside");
-        let inside = [format!("{INSIDE}/24"), format!("{INSIDE6}/64")];
-        let outside = [format!("{OUTSIDE}/24"), format!("{OUTSIDE6}/64")];
-        lab.port(Port::new("inside", "inside", &[&inside[0], &inside[1]]));
-        lab.port(Port::new("outside", "outside", &[&outside[0], &outside[1]]));
+        for port in gateway_ports() {
+            lab.port(port);
+        }
         lab
     }
 
@@ -266,11 +279,32 @@ impl Lab {
         self.ports.push(port);
     }
 
-    /// Changes how all ports are attached. Call it before [`start`](Self::start).
-    pub fn device(&mut self, device: Device) {
-        for port in &mut self.ports {
-            port.device = device;
-        }
+    /// Connects a port of the appliance back to back with a host's `interface`.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn port_on(&mut self, port: Port, host: &Host, interface: &str) {
+        veth(&self.appliance, &port.name, &host.namespace, interface);
+        self.appliance
+            .ip(&["link", "set", &port.name, "arp", "off", "up"]);
+        host.namespace.ip(&["link", "set", interface, "up"]);
+        self.ports.push(port);
+    }
+
+    /// Pulls a host's cable out of its network.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn unplug(&self, host: &Host) {
+        self.switch.ip(&["link", "set", host.port(), "down"]);
+    }
+
+    /// Puts it back.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn plug_in(&self, host: &Host) {
+        self.switch.ip(&["link", "set", host.port(), "up"]);
     }
 
     /// The ports, to change what they say.
@@ -289,7 +323,7 @@ impl Lab {
     /// If that fails.
     pub fn host(&mut self, name: &str, network: &str, addresses: &[&str], via: &[&str]) -> Host {
         let namespace = Namespace::create(name);
-        self.plug(&namespace, "eth0", network, 1);
+        let port = self.plug(&namespace, "eth0", network, 1);
         for address in addresses {
             namespace.ip(&["addr", "add", address, "dev", "eth0"]);
         }
@@ -297,7 +331,10 @@ impl Lab {
         for via in via {
             namespace.ip(&["route", "add", "default", "via", via]);
         }
-        self.alone(name, namespace, addresses)
+        Host {
+            port: Some(port),
+            ..self.alone(name, namespace, addresses)
+        }
     }
 
     /// Adds a host that is on no network yet, for [`Host::cable`].
@@ -319,6 +356,7 @@ impl Lab {
             directory: self.directory.path().to_owned(),
             address: addresses[0],
             address6: addresses.iter().copied().find(IpAddr::is_ipv6),
+            port: None,
         }
     }
 
@@ -410,12 +448,19 @@ impl Lab {
         Sluice::start(&self.appliance, self.directory.path(), &self.config(rest))
     }
 
-    fn plug(&self, namespace: &Arc<Namespace>, interface: &str, network: &str, queues: u16) {
+    fn plug(
+        &self,
+        namespace: &Arc<Namespace>,
+        interface: &str,
+        network: &str,
+        queues: u16,
+    ) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let port = format!("p{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         veth_with_queues(namespace, interface, &self.switch, &port, queues);
         self.switch
             .ip(&["link", "set", &port, "master", network, "up"]);
+        port
     }
 }
 

@@ -1,6 +1,7 @@
 //! Programs that run beside a test, and end with it.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("cannot share a log file"))
             .stderr(file)
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
         Self {

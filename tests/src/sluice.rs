@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::http::{self, Response};
 use crate::netns::Namespace;
 use crate::process::Process;
-use crate::stats::Stats;
+use crate::stats::{Report, Stats};
 use crate::wait;
 
 /// Where the API listens, inside the appliance's namespace.
@@ -125,6 +125,18 @@ impl Sluice {
         serde_json::from_value(stats.clone()).unwrap_or_else(|why| panic!("{why}: {stats:#}"))
     }
 
+    /// Its counters, and when they were read.
+    ///
+    /// # Panics
+    /// As [`stats`](Self::stats).
+    #[track_caller]
+    pub fn report(&self) -> Report {
+        Report {
+            at: std::time::Instant::now(),
+            stats: self.stats(),
+        }
+    }
+
     /// Its configuration, as the test gave it last.
     ///
     /// # Panics
@@ -190,17 +202,17 @@ impl Sluice {
         let mut last = self.stats();
         let outcome = wait::until(wait::PATIENCE, || {
             std::thread::sleep(Duration::from_millis(100));
-            let now = self.stats();
-            let settled = now == last && now.unaccounted() == 0 && now.total().held == 0;
-            last = now;
-            if settled { Ok(()) } else { Err(()) }
+            let before = std::mem::replace(&mut last, self.stats());
+            last.balanced()?;
+            if last == before {
+                Ok(())
+            } else {
+                Err("frames still arrive".to_owned())
+            }
         });
-        assert!(
-            outcome.is_ok(),
-            "{} frames unaccounted for: {:#?}",
-            last.unaccounted(),
-            last.total()
-        );
+        if let Err(why) = outcome {
+            panic!("{why}: {:#?}", last.workers);
+        }
         last
     }
 
@@ -209,9 +221,9 @@ impl Sluice {
     /// # Panics
     /// If a frame or a packet buffer is missing or the end is not clean.
     #[track_caller]
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self) -> Stats {
         self.stopped = true;
-        self.assert_accounted();
+        let stats = self.assert_accounted();
         self.process.signal(Signal::SIGTERM);
         let status = self.process.wait(wait::PATIENCE);
         let log = self.process.log();
@@ -223,6 +235,7 @@ impl Sluice {
             log.contains("packet buffers missing: 0"),
             "packet buffers are missing\n{log}"
         );
+        stats
     }
 }
 

@@ -1,0 +1,95 @@
+//! Next hops that die, come back, and change.
+
+use std::time::Duration;
+
+use sluice_tests::lab::Lab;
+use sluice_tests::servers::Nginx;
+use sluice_tests::wait;
+
+use crate::{get, pool, snat, virtual_server};
+
+#[test]
+fn a_next_hop_that_dies_and_comes_back_with_another_mac_is_found_again() {
+    let mut lab = Lab::gateway("nexthop");
+    let client = lab.inside(11);
+    let server = lab.outside(10);
+    let nginx = Nginx::start(&server);
+    std::fs::write(nginx.root().join("blob"), vec![b'n'; 1_000_000]).expect("cannot write");
+    let sluice = lab.start(&snat(""));
+    let ping = || {
+        client
+            .run(&["ping", "-c", "1", "-W", "1", "198.51.100.10"])
+            .status
+            .success()
+    };
+    wait::expect("the first ping", ping);
+
+    lab.unplug(&server);
+    assert!(!ping(), "the cable is out");
+    // Long enough for the neighbour to be given up.
+    wait::expect("the neighbour to be given up", || {
+        ping();
+        sluice.stats().dropped("neighbour_unresolved") > 0
+    });
+    let told = client.run(&["ping", "-c", "3", "-W", "5", "198.51.100.10"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("Unreachable"),
+        "the client should be told: {told}"
+    );
+
+    server
+        .namespace()
+        .ip(&["link", "set", "eth0", "address", "02:00:00:00:be:ef"]);
+    lab.plug_in(&server);
+    wait::expect("pings to pass again", ping);
+    let size = client.sh("curl -sS --fail http://198.51.100.10/blob | wc -c");
+    assert_eq!(size.trim(), "1000000");
+}
+
+#[test]
+fn a_mac_address_that_changes_under_a_running_download_is_followed() {
+    let mut lab = Lab::gateway("newmac");
+    let client = lab.inside(11);
+    let server = lab.outside(10);
+    let nginx = Nginx::start(&server);
+    std::fs::write(nginx.root().join("blob"), vec![b'n'; 3_000_000]).expect("cannot write");
+    let _sluice = lab.start(&snat(""));
+    std::thread::scope(|scope| {
+        let download = scope.spawn(|| {
+            client.sh("curl -sS --fail --limit-rate 600k http://198.51.100.10/blob | wc -c")
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        server
+            .namespace()
+            .ip(&["link", "set", "eth0", "address", "02:00:00:00:ca:fe"]);
+        // As a host does that takes over an address: RFC 5227 announcements.
+        server.python("announce.py", &["eth0", "198.51.100.10"]);
+        assert_eq!(
+            download.join().expect("the download panicked").trim(),
+            "3000000"
+        );
+    });
+}
+
+#[test]
+fn the_first_packets_wait_for_the_neighbour_instead_of_being_lost() {
+    let mut lab = Lab::gateway("firstpkt");
+    let client = lab.outside(10);
+    let web = lab.inside(11);
+    let _nginx = Nginx::start(&web);
+    let sluice = lab.start(
+        &(pool(&[(&web, 1)]) + &virtual_server("mode = \"dnat\"\nscheduler = \"round_robin\"")),
+    );
+    // A lost SYN would cost a second (RFC 6298); that it was not counted as lost shows it as well.
+    assert!(get(&client, crate::VIP, "/").is_ok());
+    assert_eq!(sluice.assert_accounted().total().drops(), {
+        let dropped = sluice.stats().total().dropped;
+        // Only multicast chatter of hosts may be dropped here.
+        dropped
+            .iter()
+            .filter(|(why, _)| *why == "multicast")
+            .map(|(_, count)| count)
+            .sum::<u64>()
+    });
+}
