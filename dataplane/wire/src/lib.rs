@@ -9,6 +9,8 @@ pub mod arp;
 pub mod bytes;
 pub mod checksum;
 pub mod ethernet;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod icmp4;
 pub mod icmp6;
 pub mod ipv4;
@@ -18,6 +20,8 @@ pub mod mac;
 pub mod ndisc;
 pub mod parse;
 pub mod proto;
+#[cfg(test)]
+mod samples;
 pub mod tcp;
 pub mod toeplitz;
 pub mod tuple;

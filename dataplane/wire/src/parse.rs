@@ -10,14 +10,15 @@ use crate::ipv6;
 use crate::key::{Family, Key, V4, V6};
 use crate::proto;
 use crate::tcp;
+use crate::udp;
 
 mod icmp;
-mod slow;
+pub(crate) mod slow;
 
 pub use icmp::Inner;
 
 /// What a frame is, as far as its way through the appliance goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {
     /// ARP; only `vlan`, `l3` and `end` mean anything.
@@ -157,14 +158,13 @@ fn fast_v4(frame: &[u8], tagged: Option<u16>, ip_checksum_good: bool) -> Option<
     let plain = u32::from_ne_bytes([head[12], head[13], head[14], head[15]]) & PLAIN_MASK == PLAIN;
     let whole = u16::from_ne_bytes([head[20], head[21]]) & FRAGMENT_MASK == 0;
     let unicast = head[0] & 1 == 0 && is_ordinary_v4(head[26]) && is_ordinary_v4(head[30]);
-    let total_len = u32::from(u16::from_be_bytes([head[16], head[17]]));
-    let end = L3 as u32 + total_len;
-    if !(plain & whole & unicast) || end as usize > frame.len() || end > u32::from(u16::MAX) {
+    let total_len = usize::from(u16::from_be_bytes([head[16], head[17]]));
+    let end = L3 + total_len;
+    if !(plain & whole & unicast) || end > frame.len() || end > usize::from(u16::MAX) {
         return None;
     }
     let proto = head[23];
-    let l4_len = total_len.wrapping_sub(ipv4::MIN_LEN as u32);
-    let tcp_flags = fast_l4(frame, V4_L4, proto, l4_len as usize)?;
+    let tcp_flags = fast_l4(frame, V4_L4, proto, total_len.checked_sub(ipv4::MIN_LEN)?)?;
     if !ip_checksum_good && !ipv4::checksum_ok(&head[L3..], ipv4::MIN_LEN) {
         return None;
     }
@@ -224,14 +224,13 @@ fn fast_v6(frame: &[u8], tagged: Option<u16>) -> Option<Parsed> {
 /// from there on.
 #[inline(always)]
 fn fast_l4(frame: &[u8], l4: usize, proto: u8, len: usize) -> Option<u8> {
-    let len = len as u32 as usize;
     if proto == proto::TCP {
         let [offset, flags] = array(frame, l4 + 12)?;
         let header = usize::from(offset >> 4) * 4;
-        (header >= tcp::MIN_LEN && header <= len && len <= usize::from(u16::MAX)).then_some(flags)
+        (header >= tcp::MIN_LEN && header <= len).then_some(flags)
     } else if proto == proto::UDP {
         let udp = usize::from(be16(frame, l4 + 4)?);
-        (udp >= 8 && udp <= len && len <= usize::from(u16::MAX)).then_some(0)
+        (udp >= udp::HEADER_LEN && udp <= len).then_some(0)
     } else {
         None
     }
@@ -374,3 +373,6 @@ impl Parsed {
         ne32(frame, usize::from(self.l4))
     }
 }
+
+#[cfg(test)]
+mod tests;

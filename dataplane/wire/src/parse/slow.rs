@@ -7,11 +7,12 @@ use crate::ipv4;
 use crate::ipv6;
 use crate::proto;
 use crate::tcp;
+use crate::udp;
 
 /// Parses any frame; see [`super::parse`].
 #[cold]
 #[inline(never)]
-pub(super) fn parse(
+pub(crate) fn parse(
     frame: &[u8],
     tagged: Option<u16>,
     ip_checksum_good: bool,
@@ -73,7 +74,6 @@ fn v4(
     parsed.l4 = (l3 + header.header_len) as u16;
     parsed.end = (l3 + header.total_len) as u16;
     parsed.addrs_at = (l3 + ipv4::field::ADDRS) as u16;
-    parsed.fragment_at = l3 as u16;
     parsed.proto = header.proto;
     parsed.key_proto = header.proto;
     parsed.ttl = header.ttl;
@@ -92,6 +92,7 @@ fn v4(
     }
 
     if header.offset() != 0 || header.more() {
+        parsed.fragment_at = l3 as u16;
         let piece = Piece {
             offset: header.offset(),
             len: payload.len(),
@@ -227,10 +228,10 @@ fn transport(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
         }
         proto::UDP => {
             let len = usize::from(be16(payload, 4).ok_or(cut)?);
-            if payload.len() < 8 {
+            if payload.len() < udp::HEADER_LEN {
                 return Err(cut);
             }
-            if len < 8 || (!first && len > payload.len()) {
+            if len < udp::HEADER_LEN || (!first && len > payload.len()) {
                 return Err(ParseError::BadL4Header);
             }
         }
