@@ -4,12 +4,15 @@
 //! caller's hand. Frames that are made or turned into answers here have a complete Ethernet header,
 //! VLAN tag included, and only need to be given to the port's device.
 
+pub mod arp;
 pub mod echo;
 pub mod ether;
 pub mod fragment;
 pub mod hold;
 pub mod icmp;
 pub mod ident;
+pub mod link;
+pub mod nd;
 pub mod neighbour;
 pub mod reset;
 pub mod routes;

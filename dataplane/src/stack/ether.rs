@@ -1,15 +1,10 @@
 //! The Ethernet header of frames made or answered here.
 
 use sluice_wire::MacAddr;
-use sluice_wire::bytes::{array, put, put_be16};
-use sluice_wire::proto::ETHERTYPE_VLAN;
+use sluice_wire::ethernet::{self, Header};
 
 use crate::io::Frame;
 use crate::snapshot::Port;
-
-/// Bytes before the packet in a frame without a tag, and with one.
-const PLAIN: usize = 14;
-const TAGGED: usize = 18;
 
 /// Replaces all that stands before the packet, which begins at `l3`, by the header of a frame from
 /// `port`, with its VLAN tag. Returns where the packet begins now; `None`, and nothing changed, if
@@ -21,7 +16,7 @@ pub fn readdress<F: Frame>(
     to: MacAddr,
     ethertype: u16,
 ) -> Option<usize> {
-    let (now, wanted) = (usize::from(l3), len(port));
+    let (now, wanted) = (usize::from(l3), ethernet::header_len(port.vlan));
     if wanted > now {
         if !frame.grow_front(wanted - now) {
             return None;
@@ -42,7 +37,7 @@ pub fn compose<'a, F: Frame>(
     ethertype: u16,
     len: usize,
 ) -> Option<&'a mut [u8]> {
-    let l3 = self::len(port);
+    let l3 = ethernet::header_len(port.vlan);
     if !frame.set_len(l3 + len) {
         return None;
     }
@@ -52,22 +47,15 @@ pub fn compose<'a, F: Frame>(
 
 /// Who sent a frame; `None` if it is not a station that could be answered.
 pub fn sender(frame: &[u8]) -> Option<MacAddr> {
-    array(frame, 6).map(MacAddr).filter(|mac| mac.is_unicast())
-}
-
-fn len(port: &Port) -> usize {
-    match port.vlan {
-        None => PLAIN,
-        Some(_) => TAGGED,
-    }
+    ethernet::src(frame).filter(|mac| mac.is_unicast())
 }
 
 fn write(frame: &mut [u8], port: &Port, to: MacAddr, ethertype: u16) {
-    put(frame, 0, to.0);
-    put(frame, 6, port.mac.0);
-    if let Some(vlan) = port.vlan {
-        put_be16(frame, 12, ETHERTYPE_VLAN);
-        put_be16(frame, 14, vlan);
-    }
-    put_be16(frame, len(port) - 2, ethertype);
+    let header = Header {
+        dst: to,
+        src: port.mac,
+        tci: port.vlan,
+        ethertype,
+    };
+    header.write(frame);
 }
