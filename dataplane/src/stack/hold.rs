@@ -27,7 +27,7 @@ impl Default for Limits {
     }
 }
 
-/// Frames that wait, each with a word that its owner gets back with it.
+/// Frames that wait. `F` is whatever the caller needs to go on with one.
 #[derive(Debug)]
 pub struct Hold<F> {
     limits: Limits,
@@ -40,7 +40,6 @@ pub struct Hold<F> {
 #[derive(Debug)]
 struct Held<F> {
     frame: F,
-    cookie: u32,
     since: u32,
 }
 
@@ -68,50 +67,37 @@ impl<F> Hold<F> {
     ///
     /// # Errors
     /// The frame, if too many wait already.
-    pub fn hold(&mut self, id: NeighbourId, frame: F, cookie: u32, now: u32) -> Result<(), F> {
+    pub fn hold(&mut self, id: NeighbourId, frame: F, now: u32) -> Result<(), F> {
         let waiting = self.ids.iter().filter(|held| **held == id).count();
         if self.frames.len() >= self.limits.total || waiting >= self.limits.per_neighbour {
             return Err(frame);
         }
         self.ids.push(id);
-        self.frames.push(Held {
-            frame,
-            cookie,
-            since: now,
-        });
+        self.frames.push(Held { frame, since: now });
         Ok(())
     }
 
-    /// Gives back what waits for a neighbour, in the order it came: because the neighbour is known
-    /// now, or because it failed.
-    pub fn release(&mut self, id: NeighbourId, mut give: impl FnMut(F, u32)) {
-        if !self.ids.contains(&id) {
-            return;
-        }
-        let ids = &self.ids;
-        let mut at = 0;
-        let taken = self.frames.extract_if(.., |_| {
-            at += 1;
-            ids.get(at - 1) == Some(&id)
-        });
-        for held in taken {
-            give(held.frame, held.cookie);
-        }
-        self.ids.retain(|held| *held != id);
+    /// Takes out the oldest frame that waits for a neighbour: because the neighbour is known now,
+    /// or because it failed.
+    pub fn take(&mut self, id: NeighbourId) -> Option<F> {
+        let at = self.ids.iter().position(|held| *held == id)?;
+        Some(self.remove(at))
     }
 
-    /// Gives back what has waited too long.
-    pub fn expire(&mut self, now: u32, mut give: impl FnMut(NeighbourId, F, u32)) {
-        let wait = self.limits.wait_ms;
-        let old = self
-            .frames
-            .partition_point(|held| now.wrapping_sub(held.since) >= wait);
-        if old == 0 {
-            return;
-        }
-        for (id, held) in self.ids.drain(..old).zip(self.frames.drain(..old)) {
-            give(id, held.frame, held.cookie);
-        }
+    /// Takes out the oldest frame of all, if it has waited too long.
+    pub fn take_expired(&mut self, now: u32) -> Option<F> {
+        let oldest = self.frames.first()?;
+        (now.wrapping_sub(oldest.since) >= self.limits.wait_ms).then(|| self.remove(0))
+    }
+
+    /// Takes out the oldest frame of all, whatever it waits for.
+    pub fn take_any(&mut self) -> Option<F> {
+        (!self.is_empty()).then(|| self.remove(0))
+    }
+
+    fn remove(&mut self, at: usize) -> F {
+        self.ids.remove(at);
+        self.frames.remove(at).frame
     }
 }
 
@@ -130,49 +116,41 @@ mod tests {
         })
     }
 
-    fn released(hold: &mut Hold<&'static str>, id: NeighbourId) -> Vec<(&'static str, u32)> {
-        let mut out = Vec::new();
-        hold.release(id, |frame, cookie| out.push((frame, cookie)));
-        out
-    }
-
     #[test]
     fn packets_leave_in_order_and_others_keep_waiting() {
         let mut hold = hold();
-        hold.hold(A, "a1", 10, 0).unwrap();
-        hold.hold(B, "b1", 20, 1).unwrap();
-        hold.hold(A, "a2", 11, 2).unwrap();
-        assert_eq!(released(&mut hold, A), [("a1", 10), ("a2", 11)]);
-        assert_eq!((hold.len(), released(&mut hold, A)), (1, vec![]));
-        assert_eq!(released(&mut hold, B), [("b1", 20)]);
-        assert!(hold.is_empty());
+        hold.hold(A, "a1", 0).unwrap();
+        hold.hold(B, "b1", 1).unwrap();
+        hold.hold(A, "a2", 2).unwrap();
+        assert_eq!(
+            [hold.take(A), hold.take(A), hold.take(A)],
+            [Some("a1"), Some("a2"), None]
+        );
+        assert_eq!(hold.len(), 1);
+        assert_eq!(hold.take_any(), Some("b1"));
+        assert_eq!((hold.is_empty(), hold.take_any()), (true, None));
     }
 
     #[test]
     fn one_dead_neighbour_cannot_take_all_the_room() {
         let mut hold = hold();
-        hold.hold(A, "a1", 0, 0).unwrap();
-        hold.hold(A, "a2", 0, 0).unwrap();
-        assert_eq!(hold.hold(A, "a3", 0, 0), Err("a3"));
-        hold.hold(B, "b1", 0, 0).unwrap();
-        hold.hold(NeighbourId(3), "c1", 0, 0).unwrap();
-        assert_eq!(hold.hold(NeighbourId(4), "d1", 0, 0), Err("d1"), "full");
+        hold.hold(A, "a1", 0).unwrap();
+        hold.hold(A, "a2", 0).unwrap();
+        assert_eq!(hold.hold(A, "a3", 0), Err("a3"));
+        hold.hold(B, "b1", 0).unwrap();
+        hold.hold(NeighbourId(3), "c1", 0).unwrap();
+        assert_eq!(hold.hold(NeighbourId(4), "d1", 0), Err("d1"), "full");
     }
 
     #[test]
     fn waiting_ends_also_where_the_clock_wraps() {
         let mut hold = hold();
         let start = u32::MAX - 1000;
-        hold.hold(A, "a1", 7, start).unwrap();
-        hold.hold(B, "b1", 8, start.wrapping_add(2000)).unwrap();
-        let mut out = Vec::new();
-        hold.expire(start.wrapping_add(2999), |_, frame, _| out.push(frame));
-        assert!(out.is_empty());
-        hold.expire(start.wrapping_add(3000), |id, frame, cookie| {
-            assert_eq!((id, cookie), (A, 7));
-            out.push(frame);
-        });
-        assert_eq!((out, hold.len()), (vec!["a1"], 1));
-        assert_eq!(released(&mut hold, B), [("b1", 8)]);
+        hold.hold(A, "a1", start).unwrap();
+        hold.hold(B, "b1", start.wrapping_add(2000)).unwrap();
+        assert_eq!(hold.take_expired(start.wrapping_add(2999)), None);
+        assert_eq!(hold.take_expired(start.wrapping_add(3000)), Some("a1"));
+        assert_eq!(hold.take_expired(start.wrapping_add(3000)), None);
+        assert_eq!(hold.take(B), Some("b1"));
     }
 }

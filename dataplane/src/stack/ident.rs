@@ -37,7 +37,7 @@ impl Idents {
             counter: (secret >> 32) as u32,
             secret,
             bits,
-            base: u32::from(worker) << bits,
+            base: u32::from(worker).checked_shl(bits).unwrap_or(0),
         }
     }
 
@@ -92,6 +92,8 @@ mod tests {
             .map(|pair| pair[1].wrapping_sub(pair[0]))
             .collect();
         assert!(steps.len() > 100, "not a plain counter");
+        let mut alone = Idents::v6(0, 1, 0x0123_4567_89ab_cdef);
+        assert_ne!(alone.draw(), alone.draw());
         let mut wide = Idents::v6(1, 2, 0x0123_4567_89ab_cdef);
         assert!((0..1000).all(|_| wide.draw() >= 1 << 31));
     }

@@ -123,6 +123,8 @@ pub struct Listed {
     pub router: bool,
     /// Somebody refers to it.
     pub referenced: bool,
+    /// Milliseconds since it was last used or heard of.
+    pub age_ms: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -240,6 +242,13 @@ impl Neighbours {
             .map(|at| NeighbourId(self.sorted[at]))
     }
 
+    /// Its port and address.
+    pub fn name(&self, id: NeighbourId) -> Option<(PortId, IpAddr)> {
+        self.entries
+            .get(usize::from(id.0))
+            .map(|entry| (entry.port, entry.addr))
+    }
+
     /// Its MAC address, if known.
     #[inline]
     pub fn get(&self, id: NeighbourId) -> Option<MacAddr> {
@@ -346,6 +355,7 @@ impl Neighbours {
                 },
                 router: entry.router,
                 referenced: entry.references > 0,
+                age_ms: now.wrapping_sub(entry.seen),
             }
         })
     }

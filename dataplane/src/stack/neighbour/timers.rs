@@ -3,7 +3,8 @@
 use super::{Action, NeighbourId, Neighbours, State};
 
 impl Neighbours {
-    /// Runs timers, looking at no more than `budget` entries. Cheap when there is nothing to do.
+    /// Runs timers, looking at no more than `budget` entries and wanting no more than so many actions.
+    /// Cheap when there is nothing to do.
     pub fn tick(&mut self, now: u32, budget: usize, mut act: impl FnMut(Action)) {
         for _ in 0..budget.min(self.active.len()) {
             if self.cursor >= self.active.len() {
@@ -50,8 +51,10 @@ impl Neighbours {
                 act(Action::Failed(id));
                 return false;
             }
+            // Asked for by broadcast from the next tick on.
             entry.state = State::Incomplete;
             act(Action::Lost(id));
+            return true;
         }
         entry.tries += 1;
         entry.at = now.wrapping_add(limits.retransmit_ms);
