@@ -3,8 +3,10 @@
 mod cpu;
 pub mod flow;
 pub mod index;
+mod refs;
 pub mod state;
 pub mod table;
 
 pub use flow::{Cold, Flow, PathId, Session};
-pub use table::{Candidate, FlowRef, InsertError, SessionId, Table};
+pub use refs::{Direction, FlowRef, SessionId};
+pub use table::{Candidate, InsertError, Table};

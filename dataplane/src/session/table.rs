@@ -3,26 +3,21 @@
 //! All memory is taken at start. Sessions lie in one array, what only the slow path needs in a
 //! second, and the times at which they must be looked at in a third; the [`Index`] finds a session
 //! by the tuple of either direction.
-//!
-//! A burst is looked up in stages, each over all packets, so that their cache misses overlap: first
-//! the buckets, then the sessions. The stages give [`Candidate`]s, which are guesses; a guess becomes
-//! a [`FlowRef`] by [`Table::confirm`], right before its packet is processed. So a session that an
-//! earlier packet of the burst opened or ended is seen as it is, and not as it was.
-
-use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
-use sluice_wire::proto::TCP;
 use sluice_wire::{Family, Key, KeyHasher};
 use zerocopy::FromZeros;
 
 use super::cpu;
 use super::flow::{Cold, Flow, Session};
-use super::index::{Index, Probe};
+use super::index::Index;
+pub use super::refs::{Direction, FlowRef, SessionId};
 use crate::io::{Memory, OutOfMemory};
 
-/// Most packets that are looked up at once.
-pub const BURST: usize = 64;
+mod lookup;
+
+pub use lookup::{BURST, Candidate};
+
 /// Timeouts are cut to this (about 12 days), so that times can be told apart across their wrap.
 pub const MAX_TIMEOUT: u32 = 1 << 30;
 /// Due sessions that one call of [`Table::sweep`] reports at most.
@@ -31,87 +26,6 @@ pub const DUE: usize = 32;
 const STRIDE: usize = 16;
 /// End of the free list.
 const NIL: u32 = u32::MAX;
-
-/// Which flow of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Direction {
-    /// The opener's.
-    Original = 0,
-    /// The other one.
-    Reply = 1,
-}
-
-impl Direction {
-    /// The other one.
-    #[must_use]
-    pub const fn reverse(self) -> Self {
-        match self {
-            Self::Original => Self::Reply,
-            Self::Reply => Self::Original,
-        }
-    }
-}
-
-/// A session of one table. Ids of ended sessions are used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u32);
-
-impl SessionId {
-    /// One of its flows.
-    #[inline]
-    pub const fn flow(self, direction: Direction) -> FlowRef {
-        FlowRef::new(self.0 << 1 | direction as u32)
-    }
-}
-
-/// A flow of one table: session and direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlowRef(NonZeroU32);
-
-impl FlowRef {
-    #[inline(always)]
-    const fn new(reference: u32) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(reference))
-    }
-
-    #[inline(always)]
-    const fn reference(self) -> u32 {
-        self.0.get() - 1
-    }
-
-    #[inline(always)]
-    const fn at(self) -> (usize, usize) {
-        let reference = self.reference() as usize;
-        (reference >> 1, reference & 1)
-    }
-
-    /// Its session.
-    #[inline]
-    pub const fn session(self) -> SessionId {
-        SessionId(self.reference() >> 1)
-    }
-
-    /// Its direction.
-    #[inline]
-    pub const fn direction(self) -> Direction {
-        match self.reference() & 1 {
-            0 => Direction::Original,
-            _ => Direction::Reply,
-        }
-    }
-
-    /// The other flow of the session.
-    #[inline]
-    #[must_use]
-    pub const fn reverse(self) -> Self {
-        Self::new(self.reference() ^ 1)
-    }
-}
-
-/// What a burst lookup guesses for one packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Candidate(Option<FlowRef>);
 
 /// Why a session could not be inserted; nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -206,116 +120,20 @@ impl<F: Family> Table<F> {
             + size_of_val(&*self.deadlines)
     }
 
-    /// Asks for the bucket of a key. Worth it as soon as the hash is known, if other work comes
-    /// before the lookup.
+    /// Whether the flow's session has been without packets for `timeout` milliseconds. Reads the
+    /// other flow only if this one is silent.
     #[inline(always)]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.index.prefetch(hash);
-    }
-
-    /// Looks a burst up, as far as guesses go, and fetches the sessions. The buckets should have been
-    /// asked for ([`Self::prefetch_bucket`]) as soon as the hashes were known.
-    ///
-    /// Goes as far as the shortest of the three slices.
-    #[inline]
-    pub fn probe_burst(
-        &self,
-        keys: &[Key<F::Addrs>],
-        hashes: &[u64],
-        candidates: &mut [Candidate],
-    ) {
-        let bursts = keys.chunks(BURST).zip(hashes.chunks(BURST));
-        for ((keys, hashes), candidates) in bursts.zip(candidates.chunks_mut(BURST)) {
-            let mut away = 0_u64;
-            let packets = keys.iter().zip(hashes).zip(&mut *candidates);
-            for (i, ((key, &hash), candidate)) in packets.enumerate() {
-                *candidate = match self.index.probe(hash) {
-                    Probe::Hit(reference) => self.candidate(reference, key),
-                    Probe::Miss => Candidate(None),
-                    Probe::Away => {
-                        away |= 1 << i;
-                        Candidate(None)
-                    }
-                };
-            }
-            while away != 0 {
-                let i = away.trailing_zeros() as usize;
-                away &= away - 1;
-                if let (Some(key), Some(&hash), Some(candidate)) =
-                    (keys.get(i), hashes.get(i), candidates.get_mut(i))
-                    && let Some(reference) = self.index.probe_away(hash)
-                {
-                    *candidate = self.candidate(reference, key);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn candidate(&self, reference: u32, key: &Key<F::Addrs>) -> Candidate {
-        let flow = FlowRef::new(reference);
-        if let Some(session) = self.sessions.get(flow.at().0) {
-            // TCP looks at both flows, other protocols hardly ever.
-            if key.proto == TCP {
-                cpu::prefetch(session);
-            } else if let Some(flow) = session.flows.get(flow.at().1) {
-                cpu::prefetch(flow);
-            }
-        }
-        Candidate(Some(flow))
-    }
-
-    /// The flow with this key, if there is one now, whatever has changed since the probe.
-    #[inline(always)]
-    pub fn confirm(&self, candidate: Candidate, key: &Key<F::Addrs>, hash: u64) -> Option<FlowRef> {
-        if let Some(flow) = candidate.0
-            && self.is(flow, key)
-        {
-            return Some(flow);
-        }
-        self.lookup(key, hash)
-    }
-
-    /// Looks up one key.
-    #[inline]
-    pub fn lookup(&self, key: &Key<F::Addrs>, hash: u64) -> Option<FlowRef> {
-        self.index
-            .find(hash, |reference| self.is(FlowRef::new(reference), key))
-            .map(FlowRef::new)
-    }
-
-    /// Looks a burst up, all stages, for callers that change nothing in between.
-    pub fn lookup_burst(
-        &self,
-        keys: &[Key<F::Addrs>],
-        hashes: &[u64],
-        out: &mut [Option<FlowRef>],
-    ) {
-        let mut candidates = [Candidate(None); BURST];
-        let keys = keys.chunks(BURST);
-        let hashes = hashes.chunks(BURST);
-        for ((keys, hashes), out) in keys.zip(hashes).zip(out.chunks_mut(BURST)) {
-            for &hash in hashes {
-                self.prefetch_bucket(hash);
-            }
-            self.probe_burst(keys, hashes, &mut candidates);
-            let packets = keys.iter().zip(hashes).zip(&candidates).zip(out);
-            for (((key, &hash), &candidate), out) in packets {
-                *out = self.confirm(candidate, key, hash);
-            }
-        }
+    pub fn is_idle(&self, flow: FlowRef, now: u32, timeout: u32) -> bool {
+        let silent = |flow: FlowRef| {
+            self.flow(flow)
+                .is_none_or(|flow| now.wrapping_sub(flow.seen) >= timeout)
+        };
+        silent(flow) && silent(flow.reverse())
     }
 
     /// Whether a flow with this key exists.
     pub fn contains(&self, key: &Key<F::Addrs>) -> bool {
         self.lookup(key, self.hash(key)).is_some()
-    }
-
-    #[inline(always)]
-    fn is(&self, flow: FlowRef, key: &Key<F::Addrs>) -> bool {
-        // Flows of free sessions are all zero, so a stale reference meets protocol 0 between zero
-        // addresses, which no packet has that gets this far.
-        self.flow(flow).is_some_and(|flow| flow.matches(key))
     }
 
     /// A flow; `None` only for a reference of another table.
@@ -388,6 +206,11 @@ impl<F: Family> Table<F> {
         timeout: u32,
     ) -> Result<SessionId, InsertError> {
         let hashes = [self.hash(original), self.hash(reply)];
+        self.index.prefetch(hashes[0]);
+        self.index.prefetch(hashes[1]);
+        if let Some(next) = self.sessions.get(self.free as usize) {
+            cpu::prefetch(next);
+        }
         if original == reply
             || self.lookup(original, hashes[0]).is_some()
             || self.lookup(reply, hashes[1]).is_some()

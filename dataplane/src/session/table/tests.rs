@@ -88,6 +88,11 @@ fn both_directions_find_one_session() {
     let (this, other) = table.pair_mut(back).unwrap();
     assert!(this.matches(&reply) && other.matches(&original));
     assert_eq!(table.session(id).unwrap().idle(12), 7);
+    // A packet of either direction keeps it alive, to the millisecond.
+    table.flow_mut(forth).unwrap().count(60, 20);
+    for flow in [forth, back] {
+        assert!(!table.is_idle(flow, 1_019, 1_000) && table.is_idle(flow, 1_020, 1_000));
+    }
     assert_eq!(table.cold(id).unwrap().created, 5);
     // Another zone, another protocol: not this session.
     for stranger in [
