@@ -11,6 +11,11 @@ use crate::Eal;
 use crate::log;
 use crate::spec::DeviceSpec;
 
+/// Every IPv4 link takes packets of so many bytes (RFC 791).
+const LEAST_MTU: u16 = 68;
+/// What DPDK adds to an MTU where the driver does not say, in bytes.
+const HEADER_AND_FCS: u32 = 18;
+
 /// What a device says of itself.
 #[derive(Debug, Clone)]
 pub struct DeviceInfo {
@@ -243,6 +248,22 @@ impl RawInfo {
         c_text(self.0.driver_name)
     }
 
+    /// The largest MTU that DPDK may be told for this device.
+    pub(crate) fn largest_told_mtu(&self) -> u16 {
+        let raw = &self.0;
+        let by_frame = raw.max_rx_pktlen.saturating_sub(HEADER_AND_FCS);
+        raw.max_mtu.min(u16::try_from(by_frame).unwrap_or(u16::MAX))
+    }
+
+    /// The largest MTU that works.
+    fn largest_mtu(&self) -> u16 {
+        match self.driver().as_str() {
+            // It says 1500 but carries whatever buffers hold, over as many of the ring's as needed.
+            "net_memif" => u16::MAX,
+            _ => self.largest_told_mtu(),
+        }
+    }
+
     fn describe(&self, name: &str, mac: MacAddr, numa_node: Option<u32>) -> DeviceInfo {
         let raw = &self.0;
         DeviceInfo {
@@ -251,7 +272,7 @@ impl RawInfo {
             mac,
             max_rx_queues: raw.max_rx_queues,
             max_tx_queues: raw.max_tx_queues,
-            mtu: (raw.min_mtu, raw.max_mtu),
+            mtu: (raw.min_mtu.max(LEAST_MTU), self.largest_mtu()),
             rss: raw.flow_type_rss_offloads != 0,
             ip_checksum: raw.rx_offload_capa & dpdk_sys::SLUICE_OFFLOAD_RX_IPV4_CKSUM != 0,
             vlan_strip: raw.rx_offload_capa & dpdk_sys::SLUICE_OFFLOAD_RX_VLAN_STRIP != 0,

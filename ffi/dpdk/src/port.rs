@@ -162,14 +162,13 @@ impl Device {
             }),
         };
         log::forget_errors();
-        let raw = attached
-            .info()
-            .map_err(|code| PortError::Failed {
-                name: info.name.clone(),
-                step: "asking for its abilities",
-                reason: log::explain(code),
-            })?
-            .0;
+        let raw = attached.info().map_err(|code| PortError::Failed {
+            name: info.name.clone(),
+            step: "asking for its abilities",
+            reason: log::explain(code),
+        })?;
+        let told_mtu = config.mtu.min(raw.largest_told_mtu());
+        let raw = raw.0;
 
         let rx_queues = rx_queue_count(&info, config.rx_queues);
         let tx_queues = config.tx_queues.min(info.max_tx_queues);
@@ -186,7 +185,7 @@ impl Device {
         // SAFETY: made of integers, pointers and unions of these, for which zeros are values, and
         // mean "nothing special" to DPDK.
         let mut settings: sys::rte_eth_conf = unsafe { MaybeUninit::zeroed().assume_init() };
-        settings.rxmode.mtu = u32::from(config.mtu);
+        settings.rxmode.mtu = u32::from(told_mtu);
         settings.rxmode.offloads = offloads(config, hashed) & raw.rx_offload_capa;
         if hashed != 0 {
             settings.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
@@ -200,7 +199,7 @@ impl Device {
             sys::rte_eth_dev_configure(port, rx_queues, tx_queues, &settings)
         })?;
         // SAFETY: takes numbers only.
-        match unsafe { sys::rte_eth_dev_set_mtu(port, config.mtu) } {
+        match unsafe { sys::rte_eth_dev_set_mtu(port, told_mtu) } {
             // Devices without a limit of their own.
             code if code == -libc::ENOTSUP => {}
             result => done("setting its MTU", result)?,
