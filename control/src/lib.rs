@@ -1,1 +1,3 @@
 //! Configuration, controller, REST API.
+
+pub mod config;

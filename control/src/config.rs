@@ -1,0 +1,259 @@
+//! Configuration: text, to [`RawConfig`] (what is written), to [`Config`] (what is meant, every
+//! value checked). `docs/configuration.md` says it key by key.
+//!
+//! One section a file: its raw form, its checked form, and the check between them. A check writes
+//! down everything that is wrong, each with its place, what was found and what would do.
+
+mod api;
+mod cross;
+mod duration;
+mod firewall;
+mod forward;
+mod icmp;
+mod names;
+mod place;
+mod pool;
+mod port;
+mod raw;
+mod route;
+mod snat;
+mod snat_pool;
+mod source;
+mod static_nat;
+mod system;
+mod tcp;
+mod timeouts;
+mod value;
+mod virtual_server;
+
+use std::net::IpAddr;
+
+use sluice_dataplane::snapshot::TcpPolicy;
+use sluice_dataplane::timeouts::Timeouts;
+
+pub use api::{Api, RawApi};
+pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
+pub use forward::{Forward, RawForward};
+pub use icmp::{Icmp, RawIcmp};
+pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
+use place::Book;
+pub use place::{Finding, Path, Step};
+pub use pool::{Pool, RawPool, RawServer, Server};
+pub use port::{DeviceName, DeviceSettings, Port, RawPort, Rss};
+pub use raw::RawConfig;
+pub use route::{RawRoute, Route};
+pub use snat::{NewSource, RawSnat, Snat};
+pub use snat_pool::{RawSnatPool, SnatPool};
+pub use source::{ConfigError, Format, Problem, Source};
+pub use static_nat::{RawStaticNat, StaticNat};
+pub use system::{Idle, MAX_WORKERS, RawSystem, System};
+pub use tcp::RawTcp;
+pub use timeouts::{RawTimeouts, TimeoutOverrides};
+pub use value::{Loose, PortRange, Several, protocol_name, protocol_number};
+pub use virtual_server::{RawPersistence, RawVirtualServer, Scheduler, VirtualServer};
+
+#[cfg(test)]
+mod tests;
+
+/// A configuration, every value checked, and all of them against each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// As it was written.
+    pub source: Source,
+    /// What was read there.
+    pub raw: RawConfig,
+    /// `[system]`
+    pub system: System,
+    /// `[api]`
+    pub api: Api,
+    /// Zones, in the order in which ports name them.
+    pub zones: Vec<Name>,
+    /// `[[port]]`
+    pub ports: Vec<Port>,
+    /// `[[route]]`
+    pub routes: Vec<Route>,
+    /// `[firewall]`
+    pub firewall: Firewall,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[tcp]`
+    pub tcp: TcpPolicy,
+    /// `[icmp]`
+    pub icmp: Icmp,
+    /// `[[snat_pool]]`
+    pub snat_pools: Vec<SnatPool>,
+    /// `[[snat]]`
+    pub snat: Vec<Snat>,
+    /// `[[static_nat]]`
+    pub static_nat: Vec<StaticNat>,
+    /// `[[forward]]`
+    pub forwards: Vec<Forward>,
+    /// `[[pool]]`
+    pub pools: Vec<Pool>,
+    /// `[[virtual_server]]`
+    pub virtual_servers: Vec<VirtualServer>,
+}
+
+/// A device, with what its ports say of it put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// As DPDK wants it.
+    pub name: DeviceName,
+    /// Receive queues; one for each worker unless given.
+    pub queues: u16,
+    /// Whether `queues` was given, so that fewer will not do.
+    pub queues_given: bool,
+    /// What packets are spread over workers by.
+    pub rss: Rss,
+    /// Toeplitz key.
+    pub rss_key: Option<Vec<u8>>,
+    /// MAC address instead of the device's own.
+    pub mac: Option<sluice_wire::MacAddr>,
+    /// Largest IP packet of its ports.
+    pub mtu: u16,
+    /// Some of its ports are VLANs.
+    pub tagged: bool,
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists everything that is wrong with it.
+    pub fn read(source: Source) -> Result<Self, ConfigError> {
+        let raw = source.parse()?;
+        let book = Book::new(names::Names::of(&raw));
+        let config = Self::check(&raw, &book);
+        if let Some(config) = &config {
+            cross::check(config, &book.top());
+        }
+        let findings = book.into_findings();
+        match config {
+            Some(config) if findings.is_empty() => Ok(Self {
+                source,
+                raw,
+                ..config
+            }),
+            _ => Err(source.locate(findings)),
+        }
+    }
+
+    /// Reads and checks a TOML file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists everything that is wrong with it.
+    pub fn load(path: &std::path::Path) -> Result<Self, ConfigError> {
+        Self::read(Source::file(path)?)
+    }
+
+    fn check(raw: &RawConfig, book: &Book) -> Option<Self> {
+        let top = book.top();
+        let system = raw.system.check(&top.key("system"));
+        let api = raw.api.check(&top.key("api"));
+        let ports = top.key("port").each(&raw.port, RawPort::check);
+        let routes = top.key("route").each(&raw.route, RawRoute::check);
+        let firewall = raw.firewall.check(&top.key("firewall"));
+        let timeouts = raw.timeouts.overrides(&top.key("timeouts"));
+        let tcp = raw.tcp.check(&top.key("tcp"));
+        let icmp = raw.icmp.check(&top.key("icmp"));
+        let snat_pools = top
+            .key("snat_pool")
+            .each(&raw.snat_pool, RawSnatPool::check);
+        let snat = top.key("snat").each(&raw.snat, RawSnat::check);
+        let static_nat = top
+            .key("static_nat")
+            .each(&raw.static_nat, RawStaticNat::check);
+        let forwards = top.key("forward").each(&raw.forward, RawForward::check);
+        let pools = top.key("pool").each(&raw.pool, RawPool::check);
+        let virtual_servers = top
+            .key("virtual_server")
+            .each(&raw.virtual_server, RawVirtualServer::check);
+        // Zones that are not names are reported at their ports.
+        let silent = Book::default();
+        let zones = book.names.zones.iter();
+        let zones: Option<_> = zones.map(|zone| Name::check(zone, &silent.top())).collect();
+        Some(Self {
+            source: Source::toml(""),
+            raw: RawConfig::default(),
+            system: system?,
+            api: api?,
+            zones: zones?,
+            ports: ports?,
+            routes: routes?,
+            firewall: firewall?,
+            timeouts: timeouts?.over(&Timeouts::default()),
+            tcp: tcp?,
+            icmp: icmp?,
+            snat_pools: snat_pools?,
+            snat: snat?,
+            static_nat: static_nat?,
+            forwards: forwards?,
+            pools: pools?,
+            virtual_servers: virtual_servers?,
+        })
+    }
+
+    /// The devices of all ports, each once, in the order in which ports name them.
+    pub fn devices(&self) -> Vec<Device> {
+        let mut devices: Vec<Device> = Vec::new();
+        for port in &self.ports {
+            let known = devices.iter().position(|device| device.name == port.device);
+            let at = known.unwrap_or_else(|| {
+                devices.push(Device {
+                    name: port.device.clone(),
+                    queues: u16::try_from(self.system.workers.len()).unwrap_or(u16::MAX),
+                    queues_given: false,
+                    rss: Rss::default(),
+                    rss_key: None,
+                    mac: None,
+                    mtu: 0,
+                    tagged: false,
+                });
+                devices.len() - 1
+            });
+            let device = &mut devices[at];
+            let settings = &port.settings;
+            device.queues = settings.queues.unwrap_or(device.queues);
+            device.queues_given |= settings.queues.is_some();
+            device.rss = settings.rss.unwrap_or(device.rss);
+            device.rss_key = settings.rss_key.clone().or(device.rss_key.take());
+            device.mac = settings.mac.or(device.mac);
+            device.mtu = device.mtu.max(port.mtu);
+            device.tagged |= port.vlan.is_some();
+        }
+        devices
+    }
+
+    /// The first port on whose networks `address` is.
+    pub fn port_towards(&self, address: IpAddr) -> Option<PortIndex> {
+        let port = self
+            .ports
+            .iter()
+            .position(|port| port.is_connected(address));
+        port.map(PortIndex)
+    }
+
+    /// Whether `address` is one of our ports' own.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        let mut own = self.ports.iter().flat_map(|port| &port.addresses);
+        own.any(|own| own.addr() == address)
+    }
+
+    /// What services and rules change of the timeouts.
+    pub fn timeout_overrides(&self) -> impl Iterator<Item = &TimeoutOverrides> {
+        let virtual_servers = self.virtual_servers.iter().map(|x| &x.timeouts);
+        let forwards = self.forwards.iter().map(|x| &x.timeouts);
+        let snat = self.snat.iter().map(|x| &x.timeouts);
+        let rules = self.firewall.rules.iter().map(|x| &x.timeouts);
+        virtual_servers.chain(forwards).chain(snat).chain(rules)
+    }
+
+    /// The configuration as TOML: the very text, comments included, if it was given so.
+    pub fn to_toml(&self) -> String {
+        match self.source.format {
+            Format::Toml => self.source.text.clone(),
+            // Serialising plain structs of texts and numbers cannot fail.
+            Format::Json => toml::to_string_pretty(&self.raw).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Checks that need more than one section: what each says is right, and do they fit together?
+
+mod balancing;
+mod nat;
+mod ports;
+mod services;
+
+use std::collections::HashSet;
+
+use super::place::Place;
+use super::{Config, Name};
+
+/// Most zones: a session's key holds the zone in a byte.
+const MAX_ZONES: usize = 255;
+/// Most sets of timeouts besides the default: a session holds their index in a byte.
+const MAX_TIMEOUT_SETS: usize = 255;
+
+/// Writes down at `top` what does not fit together.
+pub(super) fn check(config: &Config, top: &Place<'_>) {
+    names(config, top);
+    ports::devices(config, top);
+    ports::addresses(config, top);
+    ports::routes(config, top);
+    nat::snat_pools(config, top);
+    nat::snat_rules(config, top);
+    nat::statics(config, top);
+    nat::forwards(config, top);
+    balancing::virtual_servers(config, top);
+    services::services(config, top);
+    limits(config, top);
+}
+
+/// Reports at `(list, index).key` every item that equals an earlier one.
+fn unique<T: PartialEq>(
+    items: impl Iterator<Item = T>,
+    list: &Place<'_>,
+    key: &str,
+    text: impl Fn(&T) -> String,
+    remedy: &str,
+) {
+    let mut seen: Vec<T> = Vec::new();
+    for (index, item) in items.enumerate() {
+        if let Some(first) = seen.iter().position(|earlier| *earlier == item) {
+            list.index(index).key(key).wrong::<()>(
+                format_args!("{} is taken by number {first} (from 0)", text(&item)),
+                remedy,
+            );
+        }
+        seen.push(item);
+    }
+}
+
+fn names(config: &Config, top: &Place<'_>) {
+    let firewall = top.key("firewall");
+    let lists: [(Place<'_>, Vec<&Name>); 7] = [
+        (
+            top.key("port"),
+            config.ports.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            firewall.key("rule"),
+            config.firewall.rules.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("snat_pool"),
+            config.snat_pools.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("snat"),
+            config.snat.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("static_nat"),
+            config.static_nat.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("forward"),
+            config.forwards.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("pool"),
+            config.pools.iter().map(|x| &x.name).collect(),
+        ),
+    ];
+    let virtual_servers = config.virtual_servers.iter().map(|x| &x.name).collect();
+    let last = (top.key("virtual_server"), virtual_servers);
+    for (place, names) in lists.into_iter().chain([last]) {
+        let text = |name: &&Name| format!("the name {:?}", name.as_str());
+        unique(
+            names.into_iter(),
+            &place,
+            "name",
+            text,
+            "give each a name of its own",
+        );
+    }
+}
+
+fn limits(config: &Config, top: &Place<'_>) {
+    if config.zones.len() > MAX_ZONES {
+        top.wrong::<()>(
+            format_args!("{} zones", config.zones.len()),
+            format_args!("use {MAX_ZONES} at most"),
+        );
+    }
+    let sets: HashSet<_> = config
+        .timeout_overrides()
+        .filter(|set| !set.is_empty())
+        .collect();
+    if sets.len() > MAX_TIMEOUT_SETS {
+        top.wrong::<()>(
+            format_args!("{} different sets of timeouts", sets.len()),
+            format_args!("use {MAX_TIMEOUT_SETS} at most"),
+        );
+    }
+    let most = usize::from(u16::MAX);
+    let lists = [
+        ("port", config.ports.len(), 1024),
+        ("snat_pool", config.snat_pools.len(), most),
+        ("snat", config.snat.len(), most),
+        ("static_nat", config.static_nat.len(), most),
+        ("forward", config.forwards.len(), most),
+        ("pool", config.pools.len(), most),
+        ("virtual_server", config.virtual_servers.len(), most),
+    ];
+    for (key, len, most) in lists {
+        if len > most {
+            top.key(key).wrong::<()>(
+                format_args!("{len} entries"),
+                format_args!("use {most} at most"),
+            );
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The configuration as it is written, before any value is looked at.
+
+use serde::{Deserialize, Serialize};
+
+use super::api::RawApi;
+use super::firewall::RawFirewall;
+use super::forward::RawForward;
+use super::icmp::RawIcmp;
+use super::pool::RawPool;
+use super::port::RawPort;
+use super::route::RawRoute;
+use super::snat::RawSnat;
+use super::snat_pool::RawSnatPool;
+use super::static_nat::RawStaticNat;
+use super::system::RawSystem;
+use super::tcp::RawTcp;
+use super::timeouts::RawTimeouts;
+use super::virtual_server::RawVirtualServer;
+
+/// A section: every key may be absent, and what is absent is not written back.
+macro_rules! section {
+    ($(#[$about:meta])* pub struct $name:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+
+    }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields, expecting = "a table")]
+        pub struct $name {
+            $(
+                $(#[doc = $doc])+
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )+
+        }
+    };
+}
+pub(super) use section;
+
+/// The whole configuration as it is written. Key by key in `docs/configuration.md`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct RawConfig {
+    /// `[system]`
+    #[serde(default)]
+    pub system: RawSystem,
+    /// `[api]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub api: RawApi,
+    /// `[[port]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port: Vec<RawPort>,
+    /// `[[route]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<RawRoute>,
+    /// `[firewall]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub firewall: RawFirewall,
+    /// `[timeouts]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: RawTimeouts,
+    /// `[tcp]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tcp: RawTcp,
+    /// `[icmp]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub icmp: RawIcmp,
+    /// `[[snat_pool]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snat_pool: Vec<RawSnatPool>,
+    /// `[[snat]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snat: Vec<RawSnat>,
+    /// `[[static_nat]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub static_nat: Vec<RawStaticNat>,
+    /// `[[forward]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forward: Vec<RawForward>,
+    /// `[[pool]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pool: Vec<RawPool>,
+    /// `[[virtual_server]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtual_server: Vec<RawVirtualServer>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
