@@ -184,6 +184,9 @@ impl Nat {
 
     /// The first rule for a session between these zones. `tuple` has the destination as it will
     /// leave and the source as it arrived.
+    ///
+    /// A rule with a pool is for the pool's family. IPv6 is masqueraded only where the rule names
+    /// IPv6 networks as its source: a plain "masquerade" means IPv4, and IPv6 is forwarded as it is.
     pub fn source_rule(&self, from: u8, to: u8, tuple: &Tuple) -> Option<&SnatRule> {
         self.rules.iter().find(|rule| {
             rule.from.is_none_or(|zone| zone == from)
@@ -191,7 +194,20 @@ impl Nat {
                 && rule.proto.is_none_or(|proto| proto == tuple.proto)
                 && holds(&rule.source, tuple.src)
                 && holds(&rule.destination, tuple.dst)
+                && self.translates(rule, tuple.src.is_ipv4())
         })
+    }
+
+    /// Whether a rule has something for this family.
+    fn translates(&self, rule: &SnatRule, ipv4: bool) -> bool {
+        match self.change(rule.to_source) {
+            SourceChange::Keep | SourceChange::Address(_) => true,
+            SourceChange::Pool(pool) => pool
+                .addresses
+                .first()
+                .is_some_and(|own| own.is_ipv4() == ipv4),
+            SourceChange::Masquerade => ipv4 || !rule.source.is_empty(),
+        }
     }
 
     /// The static translation of this internal address.
@@ -262,7 +278,6 @@ impl Nat {
         if let Some(nat) = self.static_of(tuple.src) {
             return HairpinSource::Address(nat.external);
         }
-        let family = service_address.is_ipv4();
         let pool = self
             .rules
             .iter()
@@ -270,15 +285,11 @@ impl Nat {
                 rule.from.is_none_or(|zone| zone == from)
                     && rule.proto.is_none_or(|proto| proto == tuple.proto)
                     && holds(&rule.source, tuple.src)
+                    && self.translates(rule, tuple.src.is_ipv4())
             })
             .find_map(|rule| match self.change(rule.to_source) {
                 SourceChange::Pool(pool) => Some(pool),
                 _ => None,
-            })
-            .filter(|pool| {
-                pool.addresses
-                    .first()
-                    .is_some_and(|own| own.is_ipv4() == family)
             });
         match pool {
             Some(pool) => HairpinSource::Pool(pool),
@@ -416,6 +427,25 @@ mod tests {
         let none = plan("172.20.0.1", "198.51.100.1");
         assert!(matches!(none.change, SourceChange::Keep));
         assert_eq!(none.service, ServiceId::NONE);
+    }
+
+    #[test]
+    fn rules_for_ipv4_leave_ipv6_alone() {
+        let masquerade = SnatRule {
+            service: ServiceId(3),
+            ..rule(3, &[], SourceNat::Masquerade)
+        };
+        let nat = nat(vec![rule(2, &[], SourceNat::Pool(0)), masquerade.clone()]);
+        let v6 = tuple("2001:db8::1", "2001:db8:1::1", 80);
+        let plan = nat.source(INSIDE, OUTSIDE, &v6);
+        assert!(matches!(plan.change, SourceChange::Keep));
+        let named = SnatRule {
+            source: vec!["2001:db8::/32".parse().unwrap()],
+            ..masquerade
+        };
+        let nat = Nat::new(vec![named], vec![], vec![], vec![]);
+        let plan = nat.source(INSIDE, OUTSIDE, &v6);
+        assert!(matches!(plan.change, SourceChange::Masquerade));
     }
 
     #[test]
