@@ -9,8 +9,11 @@ use std::net::IpAddr;
 use sluice_wire::{KeyHasher, Tuple};
 
 use crate::io::{Memory, OutOfMemory};
-use crate::snapshot::{RealServer, Scheduler, ServerId, ServerState, Snapshot, VirtualServer};
+use crate::snapshot::{
+    Persistence, RealServer, Scheduler, ServerId, ServerState, Snapshot, VirtualServer,
+};
 use loads::Loads;
+use persistence::{Client, Clients, Occupancy};
 use turns::Turns;
 
 pub mod hash;
@@ -101,6 +104,7 @@ impl Limits {
 pub struct Balancer {
     turns: Turns,
     loads: Loads,
+    clients: Clients,
     hasher: KeyHasher,
 }
 
@@ -122,6 +126,7 @@ impl Balancer {
         Ok(Self {
             turns: Turns::new(memory, limits.services, limits.members, worker, workers)?,
             loads,
+            clients: Clients::new(memory, limits.clients)?,
             hasher,
         })
     }
@@ -139,7 +144,32 @@ impl Balancer {
 
     /// The real server for a new session to `vs` that opens with a packet of `tuple`, or `None` if
     /// no member may take it. The session counts once [`Self::opened`] says so.
+    ///
+    /// With persistence the client's last server takes it, unless that takes no new sessions any
+    /// more (draining, down, weight 0, no member): then the client gets another for good.
     pub fn pick(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
+        let Some(persistence) = &vs.persistence else {
+            return self.schedule(vs, tuple, now);
+        };
+        let (hash, client) = self.client(vs, persistence, tuple.src);
+        let last = self.clients.get(hash, &client, now);
+        let picked = match last.filter(|&server| self.turns.is_member(vs.service, server)) {
+            Some(server) => server,
+            None => match self.schedule(vs, tuple, now) {
+                Some(server) => server,
+                None => {
+                    self.clients.forget(hash, &client);
+                    return None;
+                }
+            },
+        };
+        self.clients
+            .set(hash, client, picked, now, persistence.timeout_ms);
+        Some(picked)
+    }
+
+    /// The choice of the virtual server's scheduler.
+    fn schedule(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
         let (turn, members) = self.turns.get(vs.service)?;
         match &vs.scheduler {
             Scheduler::RoundRobin => scheduler::round_robin(turn, members),
@@ -160,17 +190,39 @@ impl Balancer {
         }
     }
 
+    /// Who `source` is to persistence, and its hash.
+    fn client(
+        &self,
+        vs: &VirtualServer,
+        persistence: &Persistence,
+        source: IpAddr,
+    ) -> (u64, Client) {
+        let client = Client {
+            network: persistence::network(persistence, source),
+            service: vs.service,
+        };
+        let hash = hash::of_client(&self.hasher, client.network, client.service.0);
+        (hash, client)
+    }
+
     /// For a virtual server with persistence: a hash of the client's network and the service, the
     /// same on all workers. The worker that it names modulo their number decides for the client and
     /// keeps its sessions; the others hand the first packet over. `None` without persistence.
     pub fn affinity(&self, vs: &VirtualServer, client: IpAddr) -> Option<u64> {
-        let network = persistence::network(vs.persistence.as_ref()?, client);
-        Some(hash::of_client(&self.hasher, network, vs.service.0))
+        let (hash, _) = self.client(vs, vs.persistence.as_ref()?, client);
+        // Hashed once more: all clients that a worker decides for agree in this number's remainder,
+        // and must not agree in bits by which its map places them.
+        Some(hash::spread(!hash))
     }
 
-    /// Forgets clients whose time is up, a few per call.
-    pub fn sweep(&mut self, now: u32) {
-        let _ = now;
+    /// Forgets clients whose time is up, going on through the next `budget` places of its memory.
+    pub fn sweep(&mut self, now: u32, budget: usize) {
+        self.clients.sweep(now, budget);
+    }
+
+    /// How full the memory of clients is.
+    pub fn occupancy(&self) -> Occupancy {
+        self.clients.occupancy()
     }
 
     /// A session to `server` was opened at this worker.

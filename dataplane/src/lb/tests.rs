@@ -6,7 +6,7 @@ use sluice_wire::proto::TCP;
 
 use super::*;
 use crate::io::memory::Heap;
-use crate::snapshot::{LbMode, ServiceId};
+use crate::snapshot::{LbMode, Persistence, ServiceId};
 use loads::{Board, Tally};
 use maglev::{MaglevTable, TableSize};
 use rendezvous::Rendezvous;
@@ -286,6 +286,127 @@ fn source_hash_goes_by_address_and_maglev_by_port_as_well() {
     let (servers_of_ports, at_worker_0) = distinct(&table, 0);
     assert_eq!(servers_of_ports, 5);
     assert_eq!(distinct(&table, 1).1, at_worker_0, "another worker agrees");
+}
+
+/// Round robin over servers 1, 2 and 3 that remembers clients by /24 for a second.
+fn persistent(service: u16) -> VirtualServer {
+    VirtualServer {
+        persistence: Some(Persistence {
+            prefix_v4: 24,
+            prefix_v6: 64,
+            timeout_ms: 1000,
+        }),
+        ..vs(service, Scheduler::RoundRobin, &[1, 2, 3])
+    }
+}
+
+/// A session of a client in 198.51.`net`.0/24.
+fn from_net(net: u8, host: u8) -> Tuple {
+    Tuple {
+        src: IpAddr::from([198, 51, net, host]),
+        ..from(0, 1)
+    }
+}
+
+#[test]
+fn a_client_comes_back_to_its_server_until_its_time_is_up() {
+    let vs = persistent(1);
+    let (mut lb, _) = balancer(0, 1, &[]);
+    lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
+    // Over the wrap of the clock.
+    let start = u32::MAX - 1500;
+    let mut pick = |net, host, after: u32| {
+        let now = start.wrapping_add(after);
+        lb.pick(&vs, &from_net(net, host), now).unwrap().0
+    };
+    assert_eq!(pick(1, 10, 0), 1);
+    assert_eq!(pick(2, 10, 1), 2, "another network");
+    assert_eq!(pick(1, 99, 999), 1, "the same network");
+    assert_eq!(pick(1, 10, 1998), 1, "each session starts the time anew");
+    assert_eq!(pick(1, 10, 2998), 3, "to the millisecond");
+}
+
+#[test]
+fn persistence_is_per_virtual_server() {
+    let both = [persistent(1), persistent(2)];
+    let (mut lb, _) = balancer(0, 1, &[]);
+    lb.lay_out(&both, &servers(&[1, 1, 1]));
+    let mut pick = |at: usize, net| lb.pick(&both[at], &from_net(net, 1), 0).unwrap().0;
+    assert_eq!([pick(0, 1), pick(0, 2), pick(0, 3)], [1, 2, 3]);
+    assert_eq!([pick(1, 3), pick(1, 2), pick(1, 1)], [1, 2, 3]);
+    assert_eq!([pick(0, 1), pick(0, 2), pick(0, 3)], [1, 2, 3]);
+}
+
+/// Draining means no new sessions, not even of clients that were there before; and who has moved
+/// stays where it is when the server comes back.
+#[test]
+fn a_client_whose_server_takes_no_sessions_gets_another_for_good() {
+    type Leave = fn(&mut Vec<Option<RealServer>>, &mut VirtualServer);
+    let leaves: [Leave; 5] = [
+        |servers, _| servers[1].as_mut().unwrap().state = ServerState::Draining,
+        |servers, _| servers[1].as_mut().unwrap().state = ServerState::Down,
+        |servers, _| servers[1].as_mut().unwrap().weight = 0,
+        |servers, _| servers[1] = None,
+        |_, vs| vs.members.retain(|&id| id != ServerId(1)),
+    ];
+    for leave in leaves {
+        let (mut vs, mut servers) = (persistent(1), servers(&[1, 1, 1]));
+        let (mut lb, _) = balancer(0, 1, &[]);
+        lb.lay_out(std::slice::from_ref(&vs), &servers);
+        let before = (vs.clone(), servers.clone());
+        assert_eq!(lb.pick(&vs, &from_net(1, 1), 0), Some(ServerId(1)));
+        leave(&mut servers, &mut vs);
+        lb.lay_out(std::slice::from_ref(&vs), &servers);
+        assert_eq!(lb.pick(&vs, &from_net(1, 1), 1), Some(ServerId(2)));
+        let (vs, servers) = before;
+        lb.lay_out(std::slice::from_ref(&vs), &servers);
+        assert_eq!(lb.pick(&vs, &from_net(1, 1), 2), Some(ServerId(2)));
+    }
+}
+
+#[test]
+fn a_full_memory_of_clients_costs_persistence_and_no_session() {
+    let vs = persistent(1);
+    let (mut lb, _) = balancer(0, 1, &[]);
+    lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
+    for net in 0..20 {
+        assert!(lb.pick(&vs, &from_net(net, 1), 0).is_some());
+    }
+    let full = Occupancy {
+        clients: LIMITS.clients,
+        room: LIMITS.clients,
+        refused: 4,
+    };
+    assert_eq!(lb.occupancy(), full);
+    assert_eq!(lb.pick(&vs, &from_net(0, 1), 999), Some(ServerId(1)));
+    lb.sweep(1000, LIMITS.clients);
+    assert_eq!(
+        lb.occupancy().clients,
+        1,
+        "only who came back at 999 is left"
+    );
+    assert!(lb.pick(&vs, &from_net(30, 1), 1000).is_some());
+    assert_eq!(lb.occupancy().refused, 4);
+}
+
+/// A worker's clients agree in `affinity % workers`; its memory must hold them all the same.
+#[test]
+fn the_clients_of_one_of_many_workers_fill_its_memory() {
+    let vs = persistent(1);
+    let (mut lb, _) = balancer(3, 64, &[]);
+    lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
+    let ours = (0..=u16::MAX)
+        .map(|net| Tuple {
+            src: IpAddr::from([10, (net >> 8) as u8, net as u8, 1]),
+            ..from(0, 1)
+        })
+        .filter(|tuple| lb.affinity(&vs, tuple.src).unwrap() % 64 == 3)
+        .take(LIMITS.clients)
+        .collect::<Vec<_>>();
+    for tuple in &ours {
+        lb.pick(&vs, tuple, 0);
+    }
+    assert_eq!((ours.len(), lb.occupancy().refused), (LIMITS.clients, 0));
 }
 
 #[test]

@@ -87,6 +87,12 @@ impl Turns {
         Some((turn, half.get_mut(range)?))
     }
 
+    /// Whether `server` may take sessions of `service`.
+    pub fn is_member(&mut self, service: ServiceId, server: ServerId) -> bool {
+        self.get(service)
+            .is_some_and(|(_, members)| members.iter().any(|member| member.server == server))
+    }
+
     /// Lays out the members of a new snapshot. Virtual servers for which there is no room get no
     /// sessions; `super::Limits::admit` keeps control from sending such a snapshot.
     pub fn lay_out(&mut self, virtual_servers: &[VirtualServer], servers: &[Option<RealServer>]) {
