@@ -12,6 +12,7 @@ mod icmp;
 mod modes;
 mod neighbours;
 mod plain;
+mod quickstart;
 mod reload;
 mod snat;
 mod startup;
