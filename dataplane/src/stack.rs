@@ -12,6 +12,7 @@ pub mod hold;
 pub mod icmp;
 pub mod ident;
 pub mod link;
+pub mod mld;
 pub mod nd;
 pub mod neighbour;
 pub mod reset;
