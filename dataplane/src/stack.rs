@@ -20,6 +20,8 @@ pub mod routes;
 pub mod split;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 /// TTL and hop limit of packets made here (the default of RFC 1700 and its successors).
 const TTL: u8 = 64;
