@@ -140,4 +140,8 @@ fn transport(frame: &mut [u8], l4: usize, protocol: u8, ports: u32, delta: Delta
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

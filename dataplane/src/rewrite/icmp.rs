@@ -20,7 +20,8 @@ const TRANSPORT_SPAN: usize = 18;
 ///
 /// The source address, which may be a router's on the way, changes only if the flow hides its
 /// sources behind an address of ours: then every sender on that side is hidden (RFC 5508 REQ-5 d).
-/// Otherwise it stays, and traceroute sees it. The length, and whatever follows the packet, stay.
+/// Otherwise it stays, and traceroute sees it. A checksum that the quotation cuts off or through
+/// stays as well. The length, and whatever follows the packet, stay.
 pub fn apply<F: Family>(flow: &Flow<F>, frame: &mut [u8], parsed: &Parsed) -> bool {
     let Some(inner) = parsed.inner(frame) else {
         return false;
