@@ -6,6 +6,8 @@
 
 use sluice_wire::ParseError;
 
+use crate::published::WorkerCounter;
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
         /// Why a frame was dropped.
@@ -65,6 +67,8 @@ drop_reasons! {
     BadNeighbourDiscovery = "bad_neighbour_discovery",
     /// TTL or hop limit used up; the sender was told.
     TtlExceeded = "ttl_exceeded",
+    /// A source address that is not routed to where the packet came from.
+    Spoofed = "spoofed",
     /// No route to the destination.
     NoRoute = "no_route",
     /// Larger than the next link takes, and not to be fragmented; the sender was told.
@@ -117,6 +121,8 @@ drop_reasons! {
     NoBuffer = "no_buffer",
     /// The device did not take it for transmission.
     TxFull = "tx_full",
+    /// The appliance was stopped while it waited.
+    Stopped = "stopped",
     /// Counted as malformed by a check that should never fire; please report.
     Internal = "internal",
 }
@@ -137,5 +143,62 @@ impl From<ParseError> for DropReason {
             ParseError::IcmpUnrelated => Self::IcmpUnrelated,
             ParseError::IcmpUnsupported => Self::IcmpUnsupported,
         }
+    }
+}
+
+/// What one worker counted since it started. Plain numbers, written by that worker alone; readers
+/// see the copy that it publishes (see [`crate::published`]).
+#[derive(Clone, Debug)]
+pub struct Counters {
+    values: [u64; WorkerCounter::COUNT],
+    dropped: [u64; DropReason::COUNT],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            values: [0; WorkerCounter::COUNT],
+            dropped: [0; DropReason::COUNT],
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one.
+    #[inline]
+    pub fn count(&mut self, counter: WorkerCounter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts `n`.
+    #[inline]
+    pub fn add(&mut self, counter: WorkerCounter, n: u64) {
+        self.values[counter as usize] += n;
+    }
+
+    /// Sets a counter that says what is there at the moment.
+    pub fn set(&mut self, counter: WorkerCounter, value: u64) {
+        self.values[counter as usize] = value;
+    }
+
+    /// Counts one dropped frame.
+    #[inline]
+    pub fn drop(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// Counts `n` dropped frames.
+    pub fn add_drops(&mut self, reason: DropReason, n: u64) {
+        self.dropped[reason as usize] += n;
+    }
+
+    /// A counter's value.
+    pub fn get(&self, counter: WorkerCounter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// Frames dropped for a reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
     }
 }

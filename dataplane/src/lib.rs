@@ -6,11 +6,13 @@
 
 pub mod counters;
 pub mod firewall;
+pub mod handoff;
 pub mod io;
 pub mod lb;
 pub mod mailbox;
 pub mod map;
 pub mod nat;
+pub mod path;
 pub mod published;
 pub mod rewrite;
 pub mod services;
@@ -20,3 +22,4 @@ pub mod stack;
 pub mod steer;
 pub mod tcp;
 pub mod timeouts;
+pub mod worker;

@@ -65,6 +65,22 @@ counters! {
         HandedOver = "handed_over",
         /// Frames made here and sent: ARP, neighbour discovery, echo replies, ICMP errors.
         Originated = "originated",
+        /// Frames made here that a device did not take.
+        OriginatedLost = "originated_lost",
+        /// Frames handed over because another worker is home to their tuple: the device has no RSS.
+        Steered = "steered",
+        /// Segments outside the TCP window, passed on or (where the policy is strict) dropped.
+        TcpOutOfWindow = "tcp_out_of_window",
+        /// Resets sent for segments without a session.
+        ResetsSent = "resets_sent",
+        /// ICMP errors sent.
+        IcmpErrorsSent = "icmp_errors_sent",
+        /// ICMP errors that the rate limit kept back.
+        IcmpErrorsLimited = "icmp_errors_limited",
+        /// Stations heard that claim one of our addresses.
+        AddressConflicts = "address_conflicts",
+        /// Tuples of other workers' sessions for which there was no room here.
+        Unregistrable = "unregistrable",
         /// Fragments among the received frames.
         Fragments = "fragments",
         /// Sessions opened.

@@ -87,6 +87,36 @@ pub struct Snapshot {
     pub service_names: Vec<Option<ServiceName>>,
 }
 
+impl Snapshot {
+    /// How long a session may be idle; see [`timeout`].
+    #[inline]
+    pub fn timeout(&self, set: u8, proto: u8, state: u8) -> u32 {
+        timeout(&self.timeouts, set, proto, state)
+    }
+
+    /// The MSS that a service asks to clamp SYNs to. Looks through all services: for SYNs of
+    /// sessions that are marked, and nothing else.
+    pub fn clamp_mss(&self, service: ServiceId) -> Option<u16> {
+        let server = self
+            .virtual_servers
+            .iter()
+            .find(|server| server.service == service);
+        let rule = || self.nat.rules.iter().find(|rule| rule.service == service);
+        match server {
+            Some(server) => server.clamp_mss,
+            None => rule()?.clamp_mss,
+        }
+    }
+}
+
+/// How long a session of this protocol may be idle in this state, in milliseconds, by the set with
+/// this index or, if it is not there, by the defaults.
+#[inline]
+pub fn timeout(sets: &[Timeouts], set: u8, proto: u8, state: u8) -> u32 {
+    let set = sets.get(usize::from(set)).or(sets.first());
+    set.map_or(0, |set| set.of(proto, state))
+}
+
 /// A DPDK port as the data plane sees it.
 #[derive(Debug, Clone)]
 pub struct Device {

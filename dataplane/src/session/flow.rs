@@ -89,7 +89,12 @@ pub mod flags {
     pub const REGISTERED: u16 = 1 << 8;
     /// The sequence numbers of this direction are known.
     pub const TCP_KNOWN: u16 = 1 << 9;
+    /// The six bits from here on: the worker that [`REGISTERED`] speaks of.
+    pub const HOME_SHIFT: u32 = 10;
 }
+
+/// Workers that [`Flow::register_with`] can tell apart.
+pub const MAX_WORKERS: u16 = 64;
 
 impl<F: Family> Flow<F> {
     /// A flow that arrives as `key` and leaves as `key`, with everything else zero.
@@ -137,6 +142,17 @@ impl<F: Family> Flow<F> {
             ..self.key()
         }
         .tuple::<F>()
+    }
+
+    /// Notes that the flow's packets come to another worker (below [`MAX_WORKERS`]), which was told.
+    pub fn register_with(&mut self, home: u16) {
+        self.flags &= (1 << flags::HOME_SHIFT) - 1;
+        self.flags |= flags::REGISTERED | home << flags::HOME_SHIFT;
+    }
+
+    /// The worker that was told of this flow, if one was.
+    pub fn registered_with(&self) -> Option<u16> {
+        (self.flags & flags::REGISTERED != 0).then_some(self.flags >> flags::HOME_SHIFT)
     }
 
     /// Bytes counted, modulo 2^40.
@@ -202,6 +218,18 @@ mod tests {
         assert_eq!(size_of::<Session<V4>>(), 128);
         assert_eq!(size_of::<Flow<V6>>(), 128);
         assert_eq!(size_of::<Cold>(), 12);
+    }
+
+    #[test]
+    fn a_registration_keeps_the_other_flags() {
+        let mut flow = Flow::<V4>::new_zeroed();
+        flow.flags = flags::TRANSLATE | flags::TCP_KNOWN;
+        assert_eq!(flow.registered_with(), None);
+        for home in [0, 1, MAX_WORKERS - 1] {
+            flow.register_with(home);
+            assert_eq!(flow.registered_with(), Some(home));
+            assert_eq!(flow.flags & flags::TCP_KNOWN, flags::TCP_KNOWN);
+        }
     }
 
     #[test]

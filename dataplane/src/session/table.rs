@@ -248,6 +248,19 @@ impl<F: Family> Table<F> {
         Ok(SessionId(id))
     }
 
+    /// Sessions that there were at the same time at most: ids are below this.
+    pub fn high_water(&self) -> usize {
+        self.fresh as usize
+    }
+
+    /// Asks for a session's memory, before it is looked at.
+    #[inline]
+    pub fn prefetch_session(&self, id: SessionId) {
+        if let Some(session) = self.sessions.get(id.0 as usize) {
+            cpu::prefetch(session);
+        }
+    }
+
     /// Ends a session and gives what it was; `None` if there is none.
     pub fn remove(&mut self, id: SessionId) -> Option<(Session<F>, Cold)> {
         let (session, cold) = (*self.session(id)?, *self.cold(id)?);

@@ -4,7 +4,8 @@
 //! a fragment) take a path of a few compares; everything else, errors included, is sorted out by
 //! [`slow`]. Both give the same answer where both give one.
 
-use crate::bytes::{array, be16, ne32, u8_at};
+use crate::bytes::{array, be16, ne32, put, u8_at};
+use crate::checksum::Delta;
 use crate::ipv4;
 use crate::ipv6;
 use crate::key::{Family, Key, V4, V6};
@@ -355,6 +356,23 @@ impl Parsed {
                 len: self.end.checked_sub(self.l4)?,
                 more: word & ipv4::MORE_FRAGMENTS != 0,
             })
+        }
+    }
+
+    /// Gives a fragment another identification, of which IPv4 takes the low 16 bits. What is no
+    /// fragment stays as it is.
+    pub fn set_fragment_id(&self, frame: &mut [u8], id: u32) {
+        let at = usize::from(self.fragment_at);
+        if !self.is_fragment() {
+            return;
+        }
+        if self.v6 {
+            put(frame, at + 4, id.to_be_bytes());
+        } else if let Some(old) = array(frame, at + ipv4::field::ID) {
+            let new = (id as u16).to_be_bytes();
+            put(frame, at + ipv4::field::ID, new);
+            let delta = Delta::word16(u16::from_ne_bytes(old), u16::from_ne_bytes(new));
+            delta.patch(frame, at + ipv4::field::CHECKSUM);
         }
     }
 

@@ -1,0 +1,136 @@
+//! What workers pass to each other: packets that are not theirs, and what they must know of each
+//! other's sessions and neighbours.
+//!
+//! Every worker has one bounded ring that all others push to. Messages of one sender arrive in the
+//! order they were sent, and a worker empties its ring after it received a burst and before it works
+//! on it: a reply that is in the burst was caused by a packet that its sender sent after it had
+//! announced the session, so the announcement is already there.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use sluice_wire::Key;
+
+use crate::io::DeviceId;
+use crate::snapshot::PortId;
+use crate::stack::fragment::Datagram;
+use crate::stack::neighbour::Learned;
+
+/// Messages that a worker's ring holds.
+pub const RING_SIZE: usize = 8192;
+
+/// A key of either family, with the family told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnyKey {
+    /// IPv4
+    V4(Key<u64>),
+    /// IPv6
+    V6(Key<[u64; 4]>),
+}
+
+/// Why a packet is passed on. A packet is passed on at most once for each reason, in this order, so
+/// it can't circle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Why {
+    /// It came from the device.
+    Arrived,
+    /// It is a fragment, and the receiver is where all fragments of its datagram meet.
+    Pieces,
+    /// The receiver is home to its tuple.
+    Home,
+    /// The receiver decides for all sessions of this client or internal endpoint.
+    Affinity,
+    /// The receiver holds the session.
+    Owner,
+}
+
+/// A packet on its way between two workers.
+#[derive(Debug)]
+pub struct Passed<F> {
+    /// The frame as it was received.
+    pub frame: F,
+    /// The port it came in by.
+    pub port: PortId,
+    /// Why it is passed on.
+    pub why: Why,
+    /// Fragments: what is known of the datagram. Everything else is parsed anew.
+    pub datagram: Option<Datagram>,
+}
+
+/// A message between workers.
+#[derive(Debug)]
+pub enum Message<F> {
+    /// Deal with this packet.
+    Packet(Passed<F>),
+    /// Send this finished frame by your transmit queue: the sender has none on the device.
+    Transmit {
+        /// The frame, complete.
+        frame: F,
+        /// The device to send it by.
+        device: DeviceId,
+        /// Made here, not received.
+        originated: bool,
+    },
+    /// Packets with this key are the sender's.
+    Register {
+        /// The key.
+        key: AnyKey,
+        /// The worker that holds the session.
+        owner: u16,
+    },
+    /// They no longer are.
+    Unregister {
+        /// The key.
+        key: AnyKey,
+        /// The worker that held the session.
+        owner: u16,
+    },
+    /// A neighbour was heard.
+    Neighbour(Learned),
+}
+
+/// A worker's view of all rings: its own to empty, the others' to push to.
+#[derive(Debug)]
+pub struct Rings<F> {
+    me: u16,
+    rings: Arc<[ArrayQueue<Message<F>>]>,
+}
+
+impl<F> Rings<F> {
+    /// The rings of `workers` workers, one view each, in the order of the workers.
+    pub fn mesh(workers: u16) -> Vec<Self> {
+        let rings: Arc<[_]> = (0..workers).map(|_| ArrayQueue::new(RING_SIZE)).collect();
+        (0..workers)
+            .map(|me| Self {
+                me,
+                rings: Arc::clone(&rings),
+            })
+            .collect()
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> u16 {
+        self.rings.len() as u16
+    }
+
+    /// This worker's number.
+    pub fn me(&self) -> u16 {
+        self.me
+    }
+
+    /// Passes a message to another worker.
+    ///
+    /// # Errors
+    /// Gives the message back if that worker's ring is full (or there is no such worker).
+    pub fn push(&self, to: u16, message: Message<F>) -> Result<(), Message<F>> {
+        match self.rings.get(usize::from(to)) {
+            Some(ring) => ring.push(message),
+            None => Err(message),
+        }
+    }
+
+    /// The oldest message for this worker.
+    pub fn pop(&self) -> Option<Message<F>> {
+        self.rings.get(usize::from(self.me))?.pop()
+    }
+}

@@ -1,0 +1,245 @@
+//! One worker: a thread's own queues, tables and counters, and the loop body that joins them.
+//!
+//! [`Worker::poll`] is a packet's way, once per burst. It owns everything that it touches; what
+//! reaches it from elsewhere comes by two kinds of rings, from control and from other workers.
+//! The modules below are the stations of that way:
+//!
+//! - `burst`: parse, look up, decide which station is next
+//! - `hit`: state, rewrite, next hop of a packet that has a session
+//! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
+//! - `revalidate`: sessions that meet a newer snapshot
+//! - `local`: ARP, neighbour discovery, echo: what is for us
+//! - `errors`: ICMP errors and resets, passing through or made here
+//! - `fragments`: datagrams in pieces
+//! - `pass`: packets that belong to another worker
+//! - `egress`, `forward`: to the device
+//! - `tick`: timers, expiry, messages of control, publishing counters
+
+use std::sync::Arc;
+
+use sluice_wire::KeyHasher;
+
+use crate::counters::Counters;
+use crate::handoff::{Passed, Rings};
+use crate::io::{DeviceId, Io, Memory, OutOfMemory, RxBurst};
+use crate::lb::Balancer;
+use crate::lb::loads::Loads;
+use crate::mailbox::WorkerEnd;
+use crate::nat::lease::Leaser;
+use crate::nat::mapping::Mappings;
+use crate::path::Paths;
+use crate::published::{Publisher, WorkerCounter};
+use crate::snapshot::{PortId, Snapshot};
+use crate::stack::fragment::Reassembly;
+use crate::stack::hold::{self, Hold};
+use crate::stack::icmp::RateLimit;
+use crate::stack::neighbour::{self, Neighbours};
+
+mod burst;
+mod egress;
+mod errors;
+mod forward;
+mod fragments;
+mod hit;
+mod limits;
+mod local;
+mod mail;
+mod miss;
+mod next_hop;
+mod open;
+mod pass;
+mod plan;
+mod revalidate;
+mod source;
+mod tables;
+mod tally;
+mod tick;
+
+pub use limits::Limits;
+
+use burst::Scratch;
+use egress::Egress;
+use mail::Mail;
+use tables::Tables;
+use tally::Tally;
+use tick::Tick;
+
+/// What a worker is made of, besides its queues and memory.
+pub struct Parts<F> {
+    /// Sizes of its tables.
+    pub limits: Limits,
+    /// The configuration to begin with.
+    pub snapshot: Arc<Snapshot>,
+    /// Its view of the rings between workers, which also tells its number.
+    pub rings: Rings<F>,
+    /// Its end of the mailbox.
+    pub mailbox: WorkerEnd,
+    /// Its counters, as others see them.
+    pub publisher: Publisher,
+    /// Its load balancer's counts of sessions, and a view of the others'.
+    pub loads: Loads,
+    /// Random words, the same for all workers.
+    pub secret: [u64; 4],
+}
+
+/// A worker. `I` brings its queues; nothing in here is shared but rings and published counters.
+pub struct Worker<I: Io> {
+    id: u16,
+    now: u32,
+    io: I,
+    /// Taken out while a burst is worked on, as is the next.
+    rx: Option<Box<RxBurst<I::Frame>>>,
+    scratch: Option<Box<Scratch>>,
+    snapshot: Arc<Snapshot>,
+    tables: Tables,
+    paths: Paths,
+    neighbours: Neighbours,
+    hold: Hold<Passed<I::Frame>>,
+    fragments: Reassembly<I::Frame>,
+    hasher: KeyHasher,
+    leases: Leaser,
+    mappings: Mappings,
+    balancer: Balancer,
+    egress: Egress<I::Frame>,
+    error_limit: RateLimit,
+    rings: Rings<I::Frame>,
+    mailbox: WorkerEnd,
+    mail: Mail,
+    counters: Counters,
+    tally: Tally,
+    publisher: Publisher,
+    tick: Tick,
+}
+
+impl<I: Io> Worker<I> {
+    /// Takes all memory that the worker will ever need. `now` is the time of the first poll.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] names the table that found no room.
+    pub fn new(
+        io: I,
+        memory: &mut impl Memory,
+        parts: Parts<I::Frame>,
+        now: u32,
+    ) -> Result<Self, OutOfMemory> {
+        let Parts {
+            limits,
+            snapshot,
+            rings,
+            mailbox,
+            publisher,
+            loads,
+            secret,
+        } = parts;
+        let (id, workers) = (rings.me(), rings.workers());
+        let hasher = KeyHasher::new(secret);
+        // Keeps what workers draw at random apart.
+        let seed = secret[3] ^ u64::from(id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let own_secret = [secret[0] ^ seed, secret[1] ^ seed, secret[2] ^ seed, seed];
+        let devices = snapshot.devices.iter().zip((0..).map(DeviceId));
+        let via = devices.map(|(device, at)| {
+            (!io.can_tx(at)).then(|| device.tx_worker.get(usize::from(id)).copied().unwrap_or(id))
+        });
+        let mut balancer = Balancer::new(memory, &limits.balancer, (id, workers), loads, hasher)?;
+        balancer.on_snapshot(&snapshot);
+        let layout = publisher.published().layout();
+        let mut worker = Self {
+            id,
+            now,
+            rx: Some(Box::default()),
+            scratch: Some(Box::default()),
+            tables: Tables::new(memory, &limits, workers, hasher)?,
+            paths: Paths::new(limits.paths, limits.neighbours),
+            neighbours: Neighbours::new(
+                neighbour::Limits {
+                    capacity: u16::try_from(limits.neighbours).unwrap_or(u16::MAX),
+                    ..neighbour::Limits::default()
+                },
+                seed,
+            ),
+            hold: Hold::new(hold::Limits {
+                total: limits.held,
+                ..hold::Limits::default()
+            }),
+            fragments: Reassembly::new(limits.fragments, id, workers, own_secret),
+            hasher,
+            leases: Leaser::new(id, hasher),
+            mappings: Mappings::new(id, workers, hasher, limits.mappings, limits.contacts),
+            balancer,
+            egress: Egress::new(via),
+            error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
+            io,
+            snapshot,
+            rings,
+            mailbox,
+            mail: Mail::default(),
+            counters: Counters::default(),
+            tally: Tally::new(layout.ports, layout.services, layout.servers),
+            publisher,
+            tick: Tick::new(now),
+        };
+        worker.announce();
+        Ok(worker)
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// One round over all devices and rings, at `now` milliseconds. Returns whether there was
+    /// anything to do.
+    ///
+    /// A burst is received before the ring is emptied, and worked on after: see
+    /// [`crate::handoff`].
+    pub fn poll(&mut self, now: u32) -> bool {
+        self.now = now;
+        let mut busy = false;
+        let mut frames = self.rx.take().unwrap_or_default();
+        for device in (0..self.snapshot.devices.len()).map(|device| DeviceId(device as u16)) {
+            self.io.rx(device, &mut frames);
+            if self.rings.workers() > 1 {
+                busy |= self.take_messages() > 0;
+            }
+            if !frames.is_empty() {
+                busy = true;
+                self.burst(device, &mut frames);
+            }
+        }
+        self.rx = Some(frames);
+        busy |= self.mail();
+        self.tick();
+        self.egress.flush(&mut self.io, &self.rings);
+        self.counters.count(WorkerCounter::Polls);
+        self.counters.add(WorkerCounter::BusyPolls, u64::from(busy));
+        busy
+    }
+
+    /// Counts a sleep of the thread that polls.
+    pub fn slept(&mut self) {
+        self.counters.count(WorkerCounter::Sleeps);
+    }
+
+    /// Ends the worker: what still waits is dropped and counted, and the counters are published.
+    /// Gives the queues back.
+    pub fn stop(mut self) -> I {
+        self.drop_what_waits();
+        self.egress.flush(&mut self.io, &self.rings);
+        self.egress.flush(&mut self.io, &self.rings);
+        self.publish();
+        self.io
+    }
+
+    /// The queues.
+    pub fn io(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    /// The zone of a port.
+    fn zone(&self, port: PortId) -> Option<u8> {
+        self.snapshot
+            .ports
+            .get(usize::from(port.0))
+            .map(|port| port.zone)
+    }
+}

@@ -1,0 +1,305 @@
+//! A received burst: parsed frame by frame, looked up as a whole, so that the cache misses of its
+//! table accesses overlap, then worked on in the order of arrival.
+
+use arrayvec::ArrayVec;
+use sluice_wire::parse::{Kind, Parsed, parse};
+use sluice_wire::{Family, Key, MacAddr, V4, V6};
+
+use super::Worker;
+use super::tables::{PerFamily, Tables};
+use crate::counters::DropReason;
+use crate::handoff::{Passed, Why};
+use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst};
+use crate::published::WorkerCounter;
+use crate::session::table::Candidate;
+use crate::snapshot::{PortId, Snapshot};
+use crate::stack::fragment::Datagram;
+
+/// Stands for the port of a frame that belongs to none.
+const NOWHERE: PortId = PortId(u16::MAX);
+/// How many frames ahead of parsing their first bytes are fetched.
+const AHEAD: usize = 4;
+
+/// A packet with what parsing told of it.
+#[derive(Debug)]
+pub(super) struct Packet<F> {
+    /// The frame as it came.
+    pub(super) frame: F,
+    /// Its headers.
+    pub(super) parsed: Parsed,
+    /// The port it came in by.
+    pub(super) port: PortId,
+    /// Which workers have seen it.
+    pub(super) why: Why,
+    /// Fragments: what is known of the datagram.
+    pub(super) datagram: Option<Datagram>,
+}
+
+/// What is next for a frame of the burst.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Drop it.
+    Drop(DropReason, PortId),
+    /// Not a packet of a session: ARP, neighbour discovery, fragments.
+    Special(Parsed, PortId),
+    /// Its key is the n-th of the burst's IPv4 keys.
+    V4(Parsed, PortId, u8),
+    /// Its key is the n-th of the burst's IPv6 keys.
+    V6(Parsed, PortId, u8),
+}
+
+/// Keys of one family, with hashes and what the table says.
+#[derive(Debug)]
+struct Batch<F: Family> {
+    keys: ArrayVec<Key<F::Addrs>, RX_BURST>,
+    hashes: ArrayVec<u64, RX_BURST>,
+    candidates: [Candidate; RX_BURST],
+}
+
+impl<F: Family> Default for Batch<F> {
+    fn default() -> Self {
+        Self {
+            keys: ArrayVec::new(),
+            hashes: ArrayVec::new(),
+            candidates: [Candidate::default(); RX_BURST],
+        }
+    }
+}
+
+/// The arrays that a burst is worked on in, kept between bursts.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    frames: ArrayVec<Next, RX_BURST>,
+    v4: Batch<V4>,
+    v6: Batch<V6>,
+}
+
+impl<I: Io> Worker<I> {
+    /// Works on what `device` delivered.
+    pub(super) fn burst(&mut self, device: DeviceId, frames: &mut RxBurst<I::Frame>) {
+        self.counters
+            .add(WorkerCounter::Received, frames.len() as u64);
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        self.classify(device, frames, &mut scratch);
+        scratch.v4.probe(&self.tables);
+        scratch.v6.probe(&self.tables);
+        for (frame, &next) in frames.drain(..).zip(&scratch.frames) {
+            match next {
+                Next::V4(parsed, port, at) => {
+                    self.dispatch(Packet::arrived(frame, parsed, port), &scratch.v4, at);
+                }
+                Next::V6(parsed, port, at) => {
+                    self.dispatch(Packet::arrived(frame, parsed, port), &scratch.v6, at);
+                }
+                Next::Special(parsed, port) => self.special(Packet::arrived(frame, parsed, port)),
+                Next::Drop(reason, port) => self.drop(frame, port, reason),
+            }
+        }
+        self.scratch = Some(scratch);
+    }
+
+    /// Parses all frames and collects the keys of those that belong to sessions.
+    fn classify(&mut self, device: DeviceId, frames: &RxBurst<I::Frame>, scratch: &mut Scratch) {
+        scratch.frames.clear();
+        scratch.v4.clear();
+        scratch.v6.clear();
+        for frame in frames.iter().take(AHEAD) {
+            frame.prefetch();
+        }
+        for (i, frame) in frames.iter().enumerate() {
+            if let Some(ahead) = frames.get(i + AHEAD) {
+                ahead.prefetch();
+            }
+            let (parsed, port) = match arrive(&self.snapshot, device, frame) {
+                Ok(arrived) => arrived,
+                Err((reason, port)) => {
+                    let port = port.unwrap_or(NOWHERE);
+                    self.tally.received(port, frame.bytes().len());
+                    scratch.frames.push(Next::Drop(reason, port));
+                    continue;
+                }
+            };
+            self.tally.received(port, frame.bytes().len());
+            let zone = self.snapshot.ports[usize::from(port.0)].zone;
+            let next = match parsed.kind {
+                Kind::Session | Kind::IcmpError if !parsed.v6 => {
+                    let at = scratch.v4.add(&self.tables, &parsed, frame.bytes(), zone);
+                    Next::V4(parsed, port, at)
+                }
+                Kind::Session | Kind::IcmpError => {
+                    let at = scratch.v6.add(&self.tables, &parsed, frame.bytes(), zone);
+                    Next::V6(parsed, port, at)
+                }
+                _ => Next::Special(parsed, port),
+            };
+            scratch.frames.push(next);
+        }
+    }
+
+    #[inline]
+    fn dispatch<F: PerFamily>(&mut self, packet: Packet<I::Frame>, batch: &Batch<F>, at: u8) {
+        let at = usize::from(at);
+        let (Some(key), Some(&hash)) = (batch.keys.get(at), batch.hashes.get(at)) else {
+            return self.reject(packet, DropReason::Internal);
+        };
+        match F::table(&self.tables).confirm(batch.candidates[at], key, hash) {
+            Some(flow) => self.hit::<F>(packet, flow),
+            None => self.miss::<F>(packet, key, hash),
+        }
+    }
+
+    /// Works on one packet that waited or came from another worker.
+    pub(super) fn resume(&mut self, passed: Passed<I::Frame>) {
+        let packet = match self.unpack(passed) {
+            Ok(packet) => packet,
+            Err((frame, port, reason)) => return self.drop(frame, port, reason),
+        };
+        let whole = matches!(packet.parsed.kind, Kind::Session | Kind::IcmpError);
+        match self.zone(packet.port) {
+            Some(zone) if whole || packet.datagram.is_some() => self.find(packet, zone),
+            _ => self.special(packet),
+        }
+    }
+
+    /// Parses a packet that waited or came from another worker.
+    pub(super) fn unpack(
+        &self,
+        passed: Passed<I::Frame>,
+    ) -> Result<Packet<I::Frame>, (I::Frame, PortId, DropReason)> {
+        let Passed {
+            frame,
+            port,
+            why,
+            datagram,
+        } = passed;
+        let Some(known) = self.snapshot.ports.get(usize::from(port.0)) else {
+            return Err((frame, port, DropReason::UnknownVlan));
+        };
+        match arrive(&self.snapshot, known.device, &frame) {
+            Ok((parsed, port)) => Ok(Packet {
+                frame,
+                parsed,
+                port,
+                why,
+                datagram,
+            }),
+            Err((reason, _)) => Err((frame, port, reason)),
+        }
+    }
+
+    /// Looks a single packet up, and works on it.
+    pub(super) fn find(&mut self, packet: Packet<I::Frame>, zone: u8) {
+        if packet.parsed.v6 {
+            self.find_in::<V6>(packet, zone);
+        } else {
+            self.find_in::<V4>(packet, zone);
+        }
+    }
+
+    fn find_in<F: PerFamily>(&mut self, packet: Packet<I::Frame>, zone: u8) {
+        let mut key = packet.parsed.key::<F>(packet.frame.bytes(), zone);
+        if let Some(datagram) = packet.datagram {
+            (key.proto, key.ports) = (datagram.proto, datagram.ports);
+        }
+        let hash = F::table(&self.tables).hash(&key);
+        match F::table(&self.tables).lookup(&key, hash) {
+            Some(flow) => self.hit::<F>(packet, flow),
+            None => self.miss::<F>(packet, &key, hash),
+        }
+    }
+
+    /// Everything that no session is looked up for at first.
+    fn special(&mut self, packet: Packet<I::Frame>) {
+        match packet.parsed.kind {
+            Kind::Arp => self.arp(packet),
+            Kind::NeighbourDiscovery => self.neighbour_discovery(packet),
+            Kind::FragmentFirst | Kind::FragmentRest => self.fragment(packet),
+            Kind::Session | Kind::IcmpError => self.reject(packet, DropReason::Internal),
+            Kind::MulticastListener => self.reject(packet, DropReason::Multicast),
+        }
+    }
+}
+
+/// Parses a frame and finds its port. Errors come with the port if there is one.
+#[inline(always)]
+fn arrive<F: Frame>(
+    snapshot: &Snapshot,
+    device: DeviceId,
+    frame: &F,
+) -> Result<(Parsed, PortId), (DropReason, Option<PortId>)> {
+    let meta = frame.meta();
+    if meta.segmented {
+        return Err((DropReason::Segmented, None));
+    }
+    if meta.ip_checksum == Checksum::Bad {
+        return Err((DropReason::BadIpChecksum, None));
+    }
+    let bytes = frame.bytes();
+    let parsed = parse(bytes, meta.vlan_tci, meta.ip_checksum == Checksum::Good);
+    let vlan = match &parsed {
+        Ok(parsed) => parsed.vlan,
+        Err(_) => None,
+    };
+    let known = snapshot
+        .devices
+        .get(usize::from(device.0))
+        .and_then(|device| device.port(vlan));
+    let parsed = parsed.map_err(|error| (error.into(), known))?;
+    let port = known.ok_or((DropReason::UnknownVlan, None))?;
+    let to = MacAddr([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
+    if to != snapshot.ports[usize::from(port.0)].mac && !group_is_welcome(to, &parsed) {
+        let group = to.is_group();
+        let reason = if group {
+            DropReason::Multicast
+        } else {
+            DropReason::NotOurMac
+        };
+        return Err((reason, Some(port)));
+    }
+    Ok((parsed, port))
+}
+
+/// Broadcast and multicast frames are for us only where a protocol of ours uses them.
+fn group_is_welcome(to: MacAddr, parsed: &Parsed) -> bool {
+    to.is_group() && matches!(parsed.kind, Kind::Arp | Kind::NeighbourDiscovery)
+}
+
+impl<F: PerFamily> Batch<F> {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.hashes.clear();
+    }
+
+    /// Takes a packet's key, and has its bucket fetched.
+    #[inline]
+    fn add(&mut self, tables: &Tables, parsed: &Parsed, bytes: &[u8], zone: u8) -> u8 {
+        let key = parsed.key::<F>(bytes, zone);
+        let table = F::table(tables);
+        let hash = table.hash(&key);
+        table.prefetch_bucket(hash);
+        let at = self.keys.len() as u8;
+        self.keys.push(key);
+        self.hashes.push(hash);
+        at
+    }
+
+    #[inline]
+    fn probe(&mut self, tables: &Tables) {
+        if !self.hashes.is_empty() {
+            F::table(tables).probe_burst(&self.keys, &self.hashes, &mut self.candidates);
+        }
+    }
+}
+
+impl<F> Packet<F> {
+    #[inline]
+    fn arrived(frame: F, parsed: Parsed, port: PortId) -> Self {
+        Self {
+            frame,
+            parsed,
+            port,
+            why: Why::Arrived,
+            datagram: None,
+        }
+    }
+}

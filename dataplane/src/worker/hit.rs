@@ -1,0 +1,128 @@
+//! A packet that has a session.
+
+use sluice_wire::parse::{Kind, Parsed};
+use sluice_wire::{proto, tcp as wire};
+
+use super::Worker;
+use super::burst::Packet;
+use super::tables::PerFamily;
+use crate::counters::DropReason;
+use crate::io::{Frame, Io};
+use crate::published::WorkerCounter;
+use crate::rewrite;
+use crate::session::flow::flags;
+use crate::session::state;
+use crate::session::table::{FlowRef, SessionId};
+use crate::tcp;
+
+impl<I: Io> Worker<I> {
+    /// Checks that the flow is still what it was, and that nothing stands in the packet's way.
+    #[inline]
+    pub(super) fn hit<F: PerFamily>(&mut self, mut packet: Packet<I::Frame>, at: FlowRef) {
+        let Some((this, other)) = F::table_mut(&mut self.tables).pair_mut(at) else {
+            return self.reject(packet, DropReason::Internal);
+        };
+        if this.epoch != self.snapshot.epoch {
+            return self.meet_newer_snapshot::<F>(packet, at);
+        }
+        let limit = self.snapshot.timeout(this.timeouts, this.proto, this.state);
+        if self.now.wrapping_sub(this.seen) >= limit && self.now.wrapping_sub(other.seen) >= limit {
+            return self.meet_expired::<F>(packet, at);
+        }
+        if packet.parsed.kind == Kind::IcmpError {
+            return self.pass_icmp_error::<F>(packet, at);
+        }
+        let path_id = this.path;
+        let Some(path) = self.paths.get(path_id) else {
+            return self.reject(packet, DropReason::Internal);
+        };
+        if packet.parsed.ttl <= 1 || !path.resolved || packet.parsed.ip_len() > path.mtu {
+            match self.obstacle(packet, path_id) {
+                Some(unhindered) => packet = unhindered,
+                None => return,
+            }
+        }
+        self.proceed::<F>(packet, at);
+    }
+
+    /// State, accounting, rewrite, next hop.
+    #[inline(always)]
+    fn proceed<F: PerFamily>(&mut self, mut packet: Packet<I::Frame>, at: FlowRef) {
+        let parsed = packet.parsed;
+        let length = parsed.ip_len();
+        let Some((this, other)) = F::table_mut(&mut self.tables).pair_mut(at) else {
+            return self.reject(packet, DropReason::Internal);
+        };
+        let moved = if this.proto != proto::TCP {
+            state::step(this, other, at.direction())
+        } else if parsed.kind != Kind::Session {
+            // Fragments of TCP pass as they are; only whole segments are judged.
+            false
+        } else {
+            let Some(segment) = segment(packet.frame.bytes(), &parsed) else {
+                return self.reject(packet, DropReason::BadL4Header);
+            };
+            match tcp::step(this, other, at.direction(), &segment, self.now) {
+                tcp::Verdict::Pass => false,
+                tcp::Verdict::Moved => true,
+                tcp::Verdict::OutOfWindow => {
+                    self.counters.count(WorkerCounter::TcpOutOfWindow);
+                    if self.snapshot.tcp.strict_window {
+                        return self.reject(packet, DropReason::TcpOutOfWindow);
+                    }
+                    false
+                }
+                tcp::Verdict::Invalid => return self.reject(packet, DropReason::TcpInvalid),
+                tcp::Verdict::Reopen => return self.reopen::<F>(packet, at),
+            }
+        };
+        this.count(length, self.now);
+        let Some(path) = self.paths.get_mut(this.path) else {
+            return self.reject(packet, DropReason::Internal);
+        };
+        path.packets = path.packets.wrapping_add(1);
+        path.bytes += u64::from(length);
+        let syn = parsed.tcp_flags & wire::flag::SYN != 0;
+        if packet.datagram.is_some()
+            || length > path.mtu
+            || (syn && this.flags & flags::CLAMP_MSS != 0)
+        {
+            return self.rewrite_specially::<F>(packet, at, moved);
+        }
+        rewrite::apply(this, packet.frame.bytes_mut(), &parsed);
+        let path = *path;
+        if moved {
+            self.reschedule::<F>(at.session());
+        }
+        self.send(packet.frame, &path, parsed.l3, parsed.v6);
+    }
+
+    /// The session's state changed, and with it the time it has left.
+    #[cold]
+    pub(super) fn reschedule<F: PerFamily>(&mut self, id: SessionId) {
+        let table = F::table_mut(&mut self.tables);
+        if let Some(session) = table.session(id) {
+            let [flow, _] = &session.flows;
+            let limit = self.snapshot.timeout(flow.timeouts, flow.proto, flow.state);
+            table.set_deadline(id, self.now, limit);
+        }
+    }
+}
+
+/// What TCP tracking reads of a segment. Its options are looked at only where a SYN may have some.
+#[inline(always)]
+pub(super) fn segment(frame: &[u8], parsed: &Parsed) -> Option<tcp::Segment> {
+    let header = wire::Segment::parse(parsed.transport(frame))?;
+    let wscale = match parsed.tcp_flags & wire::flag::SYN {
+        0 => None,
+        _ => wire::Options::parse(parsed.transport(frame)).window_scale,
+    };
+    Some(tcp::Segment {
+        seq: header.seq,
+        ack: header.ack,
+        window: header.window,
+        data_len: header.len,
+        flags: parsed.tcp_flags,
+        wscale,
+    })
+}

@@ -1,0 +1,177 @@
+//! What is for the appliance itself: neighbour protocols and echo.
+
+use std::net::IpAddr;
+
+use sluice_wire::{MacAddr, Parsed};
+
+use super::Worker;
+use super::burst::Packet;
+use crate::counters::DropReason;
+use crate::handoff::Message;
+use crate::io::{DeviceId, Frame, Io};
+use crate::mailbox::Event;
+use crate::published::WorkerCounter;
+use crate::snapshot::PortId;
+use crate::stack::link::{Heard, Link};
+use crate::stack::{arp, echo, ether, nd};
+
+impl<I: Io> Worker<I> {
+    /// ARP.
+    #[cold]
+    pub(super) fn arp(&mut self, packet: Packet<I::Frame>) {
+        self.neighbour_message(packet, DropReason::BadArp, arp::handle);
+    }
+
+    /// IPv6 neighbour discovery.
+    #[cold]
+    pub(super) fn neighbour_discovery(&mut self, packet: Packet<I::Frame>) {
+        self.neighbour_message(packet, DropReason::BadNeighbourDiscovery, nd::handle);
+    }
+
+    fn neighbour_message(
+        &mut self,
+        packet: Packet<I::Frame>,
+        malformed: DropReason,
+        handle: impl FnOnce(&mut I::Frame, &Parsed, &Link<'_>) -> Option<Heard>,
+    ) {
+        let Packet {
+            mut frame,
+            parsed,
+            port: id,
+            ..
+        } = packet;
+        let Some(port) = self.snapshot.ports.get(usize::from(id.0)) else {
+            return self.drop(frame, id, DropReason::Internal);
+        };
+        let device = port.device;
+        let sender = ether::sender(frame.bytes()).unwrap_or(MacAddr::ZERO);
+        let link = Link {
+            id,
+            port,
+            local: &self.snapshot.local,
+        };
+        let Some(heard) = handle(&mut frame, &parsed, &link) else {
+            return self.drop(frame, id, malformed);
+        };
+        if let Some(address) = heard.conflict {
+            self.counters.count(WorkerCounter::AddressConflicts);
+            if self.error_limit.allow(self.now) {
+                self.tell(Event::AddressConflict {
+                    port: id,
+                    address,
+                    mac: sender,
+                });
+            }
+        }
+        if let Some(learned) = heard.learned {
+            self.learn(&learned);
+        }
+        self.finish(frame, device, heard.answered);
+    }
+
+    /// An echo request to an address of ours.
+    #[cold]
+    pub(super) fn echo(&mut self, packet: Packet<I::Frame>) {
+        let Packet {
+            mut frame,
+            parsed,
+            port: id,
+            ..
+        } = packet;
+        let Some(port) = self.snapshot.ports.get(usize::from(id.0)) else {
+            return self.drop(frame, id, DropReason::Internal);
+        };
+        let device = port.device;
+        if echo::reply(&mut frame, &parsed, port) {
+            self.finish(frame, device, true);
+        } else {
+            self.drop(frame, id, DropReason::IcmpUnsupported);
+        }
+    }
+
+    /// A received frame was for us; it may have become our answer.
+    fn finish(&mut self, frame: I::Frame, device: DeviceId, answered: bool) {
+        self.counters.count(WorkerCounter::Consumed);
+        if answered {
+            self.originate(frame, device);
+        }
+    }
+
+    /// Asks who has an address.
+    pub(super) fn solicit(&mut self, port: PortId, address: IpAddr, unicast: Option<MacAddr>) {
+        let Some(port) = self.snapshot.ports.get(usize::from(port.0)) else {
+            return;
+        };
+        let Some(mut frame) = self.io.alloc() else {
+            return;
+        };
+        let made = match address {
+            IpAddr::V4(target) => arp::solicit(port, target, unicast, &mut frame),
+            IpAddr::V6(target) => nd::solicit(port, target, unicast, &mut frame),
+        };
+        if made {
+            let device = port.device;
+            self.originate(frame, device);
+        }
+    }
+
+    /// Tells all neighbours which addresses are ours: stations that knew another MAC address for one
+    /// of them learn of the change at once. One worker speaks for all.
+    pub(super) fn announce(&mut self) {
+        if self.id != 0 {
+            return;
+        }
+        let Self {
+            snapshot,
+            io,
+            egress,
+            rings,
+            ..
+        } = self;
+        for (port, id) in snapshot.ports.iter().zip((0..).map(PortId)) {
+            let link = Link {
+                id,
+                port,
+                local: &snapshot.local,
+            };
+            for address in link.answered() {
+                let Some(mut frame) = io.alloc() else { return };
+                let made = match address {
+                    IpAddr::V4(own) => arp::announce(port, own, &mut frame),
+                    IpAddr::V6(own) => nd::announce(port, own, &mut frame),
+                };
+                if made {
+                    egress.push(io, rings, port.device, frame, true);
+                }
+            }
+        }
+    }
+
+    /// Ends everything that waits for something that will not come any more.
+    pub(super) fn drop_what_waits(&mut self) {
+        while let Some(passed) = self.hold.take_any() {
+            self.drop(passed.frame, passed.port, DropReason::Stopped);
+        }
+        self.fragments.clear(DropReason::Stopped);
+        self.take_released_fragments();
+        while let Some(message) = self.rings.pop() {
+            match message {
+                Message::Packet(passed) => {
+                    self.counters.count(WorkerCounter::TakenOver);
+                    self.drop(passed.frame, passed.port, DropReason::Stopped);
+                }
+                Message::Transmit {
+                    frame,
+                    device,
+                    originated,
+                } => {
+                    self.counters
+                        .add(WorkerCounter::TakenOver, u64::from(!originated));
+                    self.egress
+                        .push(&mut self.io, &self.rings, device, frame, originated);
+                }
+                Message::Register { .. } | Message::Unregister { .. } | Message::Neighbour(_) => {}
+            }
+        }
+    }
+}

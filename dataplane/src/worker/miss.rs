@@ -1,0 +1,79 @@
+//! A packet that has no session on this worker: whose is it?
+
+use sluice_wire::parse::Kind;
+use sluice_wire::{Key, proto};
+
+use super::Worker;
+use super::burst::Packet;
+use super::open::Refusal;
+use super::plan;
+use super::tables::PerFamily;
+use crate::counters::DropReason;
+use crate::handoff::{Message, Why};
+use crate::io::Io;
+use crate::snapshot::OutOfState;
+use crate::tcp::{self, Opening};
+
+impl<I: Io> Worker<I> {
+    /// Finds the worker that deals with the packet; here, opens a session if policy lets it.
+    #[cold]
+    pub(super) fn miss<F: PerFamily>(
+        &mut self,
+        packet: Packet<I::Frame>,
+        key: &Key<F::Addrs>,
+        hash: u64,
+    ) {
+        if self.rings.workers() > 1 {
+            if packet.why < Why::Owner
+                && let Some(owner) = F::registered(&mut self.tables, key, hash, self.now)
+            {
+                return self.pass(owner, packet, Why::Owner);
+            }
+            let home = self.home_of::<F>(key, packet.port);
+            if packet.why < Why::Home && home != self.id {
+                return self.pass(home, packet, Why::Home);
+            }
+            if packet.why == Why::Owner {
+                // The pointer that led here is out of date.
+                let message = Message::Unregister {
+                    key: F::any(*key),
+                    owner: self.id,
+                };
+                let _ = self.rings.push(home, message);
+            }
+        }
+        match packet.parsed.kind {
+            Kind::IcmpError => self.reject(packet, DropReason::IcmpUnrelated),
+            _ => self.consider::<F>(packet, key),
+        }
+    }
+
+    /// Nobody knows the packet: answer it, open a session for it, or refuse it.
+    fn consider<F: PerFamily>(&mut self, packet: Packet<I::Frame>, key: &Key<F::Addrs>) {
+        let tuple = key.tuple::<F>();
+        let echo = matches!(tuple.proto, proto::ICMP | proto::ICMPV6) && tuple.sport != 0;
+        if echo && plan::answers_echo(&self.snapshot, tuple.dst) {
+            return self.echo(packet);
+        }
+        if packet.parsed.ttl <= 1 {
+            return self.refuse(packet, DropReason::TtlExceeded);
+        }
+        if tuple.proto == proto::TCP {
+            let opening = match packet.parsed.kind {
+                Kind::FragmentRest => Opening::Reply,
+                _ => tcp::opening(packet.parsed.tcp_flags),
+            };
+            match (opening, self.snapshot.tcp.out_of_state) {
+                (Opening::Syn, _) | (Opening::Middle, OutOfState::Adopt) => {}
+                (Opening::Middle, OutOfState::Reset) => return self.refuse_by_reset(packet),
+                (Opening::Invalid, _) => return self.reject(packet, DropReason::TcpInvalid),
+                _ => return self.reject(packet, DropReason::OutOfState),
+            }
+        }
+        match self.open::<F>(&packet, key, &tuple) {
+            Ok(at) => self.hit::<F>(packet, at),
+            Err(Refusal::PassTo(worker)) => self.pass(worker, packet, Why::Affinity),
+            Err(Refusal::Drop(reason)) => self.refuse(packet, reason),
+        }
+    }
+}

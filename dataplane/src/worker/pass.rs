@@ -1,0 +1,64 @@
+//! Packets that belong to another worker, and what workers tell each other.
+
+use super::Worker;
+use super::burst::Packet;
+use crate::counters::DropReason;
+use crate::handoff::{Message, Passed, Why};
+use crate::io::Io;
+use crate::published::WorkerCounter;
+
+/// Messages taken from the ring per poll at most; a burst of a few devices.
+const BUDGET: usize = 256;
+
+impl<I: Io> Worker<I> {
+    /// Hands a packet to another worker.
+    pub(super) fn pass(&mut self, to: u16, packet: Packet<I::Frame>, why: Why) {
+        let passed = Passed {
+            frame: packet.frame,
+            port: packet.port,
+            why,
+            datagram: packet.datagram,
+        };
+        match self.rings.push(to, Message::Packet(passed)) {
+            Ok(()) => {
+                self.counters.count(WorkerCounter::HandedOver);
+                if why == Why::Home {
+                    self.counters.count(WorkerCounter::Steered);
+                }
+            }
+            Err(Message::Packet(passed)) => {
+                self.drop(passed.frame, passed.port, DropReason::HandoffFull);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Works on what the other workers sent. Returns the number of messages.
+    pub(super) fn take_messages(&mut self) -> usize {
+        for taken in 0..BUDGET {
+            let Some(message) = self.rings.pop() else {
+                return taken;
+            };
+            match message {
+                Message::Packet(passed) => {
+                    self.counters.count(WorkerCounter::TakenOver);
+                    self.resume(passed);
+                }
+                Message::Transmit {
+                    frame,
+                    device,
+                    originated,
+                } => {
+                    self.counters
+                        .add(WorkerCounter::TakenOver, u64::from(!originated));
+                    self.egress
+                        .push(&mut self.io, &self.rings, device, frame, originated);
+                }
+                Message::Register { key, owner } => self.tables.register(key, owner, self.now),
+                Message::Unregister { key, owner } => self.tables.unregister(key, owner, self.now),
+                Message::Neighbour(learned) => self.hear(&learned),
+            }
+        }
+        BUDGET
+    }
+}

@@ -1,0 +1,197 @@
+//! Sessions that are not what they were: opened under an older snapshot, expired, or over.
+//!
+//! A change of configuration does not look at sessions. Each flow carries the epoch under which it
+//! was last checked, and its next packet finds out: would the session be opened the same way today?
+//! If so it goes on, by today's routes and timeouts; if not it ends, and the packet counts as a
+//! first one.
+
+use sluice_wire::Tuple;
+
+use super::Worker;
+use super::burst::Packet;
+use super::plan::{self, Destination, Source};
+use super::tables::PerFamily;
+use crate::counters::DropReason;
+use crate::io::Io;
+use crate::nat::rules::MASQUERADE_PORTS;
+use crate::session::flow::flags;
+use crate::session::table::{Direction, FlowRef, SessionId};
+use crate::snapshot::{LbMode, ServerId, Snapshot};
+
+/// How a session would be carried on today.
+struct Renewal {
+    forth: plan::Way,
+    back: plan::Way,
+    outbound: plan::Outbound,
+}
+
+impl<I: Io> Worker<I> {
+    /// A packet met a flow that was not checked under the current snapshot.
+    #[cold]
+    pub(super) fn meet_newer_snapshot<F: PerFamily>(
+        &mut self,
+        packet: Packet<I::Frame>,
+        at: FlowRef,
+    ) {
+        if self.renew::<F>(at.session()) {
+            self.hit::<F>(packet, at);
+        } else {
+            self.end_session::<F>(at.session());
+            self.find_anew::<F>(packet);
+        }
+    }
+
+    /// A packet met a session whose time is over, before the sweep did.
+    #[cold]
+    pub(super) fn meet_expired<F: PerFamily>(&mut self, packet: Packet<I::Frame>, at: FlowRef) {
+        self.end_session::<F>(at.session());
+        self.find_anew::<F>(packet);
+    }
+
+    /// A SYN opens a new connection where a session's is over.
+    #[cold]
+    pub(super) fn reopen<F: PerFamily>(&mut self, packet: Packet<I::Frame>, at: FlowRef) {
+        self.end_session::<F>(at.session());
+        self.find_anew::<F>(packet);
+    }
+
+    fn find_anew<F: PerFamily>(&mut self, packet: Packet<I::Frame>) {
+        match self
+            .snapshot
+            .ports
+            .get(usize::from(packet.port.0))
+            .map(|port| port.zone)
+        {
+            Some(zone) => self.find(packet, zone),
+            None => self.reject(packet, DropReason::Internal),
+        }
+    }
+
+    /// Brings a session under the current snapshot; false if it would not be opened today.
+    fn renew<F: PerFamily>(&mut self, id: SessionId) -> bool {
+        let table = F::table(&self.tables);
+        let (Some(session), Some(cold)) = (table.session(id), table.cold(id)) else {
+            return false;
+        };
+        let [original, reply] = &session.flows;
+        let (arrives, leaves) = (original.arrives(), original.leaves());
+        let (zone, reply_zone, server) = (original.zone, reply.zone, cold.server);
+        let old = [original.path, reply.path];
+        let mapped = cold.extra != 0;
+        let Some(today) = renewal(
+            &self.snapshot,
+            &arrives,
+            &leaves,
+            (zone, reply_zone),
+            server,
+            mapped,
+        ) else {
+            return false;
+        };
+        let service = today.outbound.service;
+        let Ok(forth) = self.acquire_path(&today.forth, service, server, false) else {
+            return false;
+        };
+        let Ok(back) = self.acquire_path(&today.back, service, server, true) else {
+            self.release_path(forth);
+            return false;
+        };
+        let epoch = self.snapshot.epoch;
+        let table = F::table_mut(&mut self.tables);
+        if let Some(cold) = table.cold_mut(id) {
+            cold.service = service;
+        }
+        if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            for (flow, path) in [(original, forth), (reply, back)] {
+                flow.path = path;
+                flow.epoch = epoch;
+                flow.timeouts = today.outbound.timeouts;
+                flow.flags &= !flags::CLAMP_MSS;
+                if today.outbound.clamp_mss {
+                    flow.flags |= flags::CLAMP_MSS;
+                }
+            }
+        }
+        for path in old {
+            self.release_path(path);
+        }
+        true
+    }
+}
+
+/// Plans a session again, and compares with what it is.
+fn renewal(
+    snapshot: &Snapshot,
+    arrives: &Tuple,
+    leaves: &Tuple,
+    (zone, reply_zone): (u8, u8),
+    server: ServerId,
+    mapped: bool,
+) -> Option<Renewal> {
+    let inbound = plan::inbound(snapshot, arrives, zone);
+    let mut target = Tuple {
+        src: arrives.src,
+        sport: arrives.sport,
+        ..*leaves
+    };
+    let via = match inbound.destination {
+        // A session that an endpoint-independent mapping let in has no service that names it.
+        Destination::Keep if mapped => leaves.dst,
+        Destination::Keep => {
+            if server != ServerId::NONE
+                || (leaves.dst, leaves.dport) != (arrives.dst, arrives.dport)
+            {
+                return None;
+            }
+            leaves.dst
+        }
+        Destination::Translate(address, port) => {
+            if (leaves.dst, leaves.dport) != (address, port) {
+                return None;
+            }
+            address
+        }
+        Destination::VirtualServer(index) => {
+            let virtual_server = snapshot.virtual_servers.get(usize::from(index))?;
+            let real = snapshot.servers.get(usize::from(server.0))?.as_ref()?;
+            if !virtual_server.members.contains(&server) || !plan::keeps_sessions(snapshot, server)
+            {
+                return None;
+            }
+            let expected = crate::lb::translate::to_server(virtual_server, real, arrives, None);
+            if (leaves.dst, leaves.dport) != (expected.dst, expected.dport) {
+                return None;
+            }
+            if virtual_server.mode == LbMode::Dsr {
+                target = *arrives;
+            }
+            real.address
+        }
+    };
+    let forth = plan::way(snapshot, via).ok()?;
+    let back = plan::way(snapshot, arrives.src).ok()?;
+    if forth.zone != reply_zone || back.zone != zone {
+        return None;
+    }
+    let outbound = plan::outbound(snapshot, &inbound, arrives, &target, zone, &forth).ok()?;
+    let same = (leaves.src, leaves.sport) == (arrives.src, arrives.sport);
+    let kept = match outbound.source {
+        Source::Keep => same,
+        Source::Static(address) => leaves.src == address,
+        Source::Masquerade(address) => {
+            let (first, last) = MASQUERADE_PORTS;
+            leaves.src == address && (leaves.sport == 0 || (first..=last).contains(&leaves.sport))
+        }
+        Source::Pool(index) => {
+            let pool = snapshot.nat.pools.get(usize::from(index))?;
+            let (first, last) = pool.ports;
+            pool.addresses.contains(&leaves.src)
+                && (leaves.sport == 0 || (first..=last).contains(&leaves.sport))
+        }
+    };
+    kept.then_some(Renewal {
+        forth,
+        back,
+        outbound,
+    })
+}

@@ -1,0 +1,178 @@
+//! Source translation of a new session: a lease, a mapping, or nothing.
+
+use std::net::IpAddr;
+
+use sluice_wire::{Key, Tuple};
+
+use super::Worker;
+use super::burst::Packet;
+use super::open::{Blueprint, Refusal};
+use super::plan::{self, Source};
+use super::tables::PerFamily;
+use crate::counters::DropReason;
+use crate::handoff::Why;
+use crate::io::Io;
+use crate::nat::lease::{LeaseError, Request};
+use crate::nat::mapping::{self, MappingError, MappingId};
+use crate::nat::rules::Mapping;
+
+impl<I: Io> Worker<I> {
+    /// Gives the session the source that its plan asks for.
+    pub(super) fn translate_source<F: PerFamily>(
+        &mut self,
+        packet: &Packet<I::Frame>,
+        tuple: &Tuple,
+        blueprint: &mut Blueprint,
+    ) -> Result<(), Refusal> {
+        let Blueprint {
+            leaves,
+            forth,
+            outbound,
+            ..
+        } = blueprint;
+        let snapshot = &self.snapshot;
+        let port = plan::port(snapshot, forth.hop.port).ok_or(DropReason::Internal)?;
+        let address;
+        let request = match outbound.source {
+            Source::Keep => return Ok(()),
+            Source::Static(external) => {
+                leaves.src = external;
+                return Ok(());
+            }
+            Source::Masquerade(own) => {
+                address = own;
+                Request::masquerade(leaves, &address, port.device)
+            }
+            Source::Pool(index) => {
+                let pool = snapshot.nat.pools.get(usize::from(index));
+                let pool = pool.ok_or(DropReason::Internal)?;
+                if pool.mapping == Mapping::EndpointIndependent && plan::has_ports(tuple.proto) {
+                    return self.map_source::<F>(packet, tuple, index, blueprint);
+                }
+                Request::pool(leaves, pool, port.device)
+            }
+        };
+        let (table, reply_zone) = (F::table(&self.tables), forth.zone);
+        let lease = self.leases.lease(
+            &snapshot.steering,
+            &snapshot.services,
+            &request,
+            self.now,
+            |t| table.contains(&Key::new::<F>(t, reply_zone)),
+        );
+        match lease {
+            Ok(lease) => {
+                *leaves = lease.apply(*leaves);
+                Ok(())
+            }
+            Err(LeaseError::Elsewhere(worker)) if packet.why < Why::Affinity => {
+                Err(Refusal::PassTo(worker))
+            }
+            Err(_) => Err(DropReason::NatPortsExhausted.into()),
+        }
+    }
+}
+
+/// Endpoint-independent mappings.
+impl<I: Io> Worker<I> {
+    /// Gives the session its host's mapping. Only the affinity worker knows it.
+    fn map_source<F: PerFamily>(
+        &mut self,
+        packet: &Packet<I::Frame>,
+        tuple: &Tuple,
+        pool: u16,
+        blueprint: &mut Blueprint,
+    ) -> Result<(), Refusal> {
+        let pool = self
+            .snapshot
+            .nat
+            .pools
+            .get(usize::from(pool))
+            .ok_or(DropReason::Internal)?;
+        let workers = self.rings.workers();
+        let (proto, host, port) = (tuple.proto, tuple.src, tuple.sport);
+        let decider = mapping::affinity(&self.hasher, pool.ports, workers, proto, host, port);
+        if decider != self.id {
+            if packet.why < Why::Affinity {
+                return Err(Refusal::PassTo(decider));
+            }
+            // Between two hosts inside, each with a mapping at another worker: only one of them can
+            // decide, and the caller is put behind our own address on that port instead.
+            let own = plan::port(&self.snapshot, blueprint.forth.hop.port)
+                .and_then(|port| port.source_for(blueprint.forth.neighbour));
+            blueprint.outbound.source = Source::Masquerade(own.ok_or(DropReason::NoRoute)?);
+            return self.translate_source::<F>(packet, tuple, blueprint);
+        }
+        let services = &self.snapshot.services;
+        let id = self
+            .mappings
+            .outbound(pool, services, tuple, self.now)
+            .map_err(refused)?;
+        let mapping = self.mappings.get(id).ok_or(DropReason::Internal)?;
+        let leaves = mapping.outbound(blueprint.leaves);
+        self.mappings.hold(id, leaves.dst).map_err(refused)?;
+        blueprint.leaves = leaves;
+        blueprint.mapping = id.get();
+        Ok(())
+    }
+
+    /// The host behind an external endpoint, if it has a mapping and the stranger may use it.
+    pub(super) fn mapped_endpoint(
+        &mut self,
+        packet: &Packet<I::Frame>,
+        tuple: &Tuple,
+    ) -> Result<Option<(IpAddr, u16, u32)>, Refusal> {
+        if tuple.dport == 0 {
+            return Ok(None);
+        }
+        let pool = self.snapshot.nat.pools.iter().find(|pool| {
+            let (first, last) = pool.ports;
+            pool.mapping == Mapping::EndpointIndependent
+                && pool.addresses.contains(&tuple.dst)
+                && (first..=last).contains(&tuple.dport)
+        });
+        let Some(pool) = pool else { return Ok(None) };
+        let owner = mapping::block_owner(pool.ports, self.rings.workers(), tuple.dport);
+        match owner {
+            Some(owner) if owner != self.id && packet.why < Why::Affinity => {
+                return Err(Refusal::PassTo(owner));
+            }
+            _ => {}
+        }
+        let found = self
+            .mappings
+            .inbound(tuple.proto, tuple.dst, tuple.dport, self.now);
+        let Some(id) = found.filter(|&id| self.mappings.admits(id, tuple.src)) else {
+            return Ok(None);
+        };
+        let mapping = self.mappings.get(id).ok_or(DropReason::Internal)?;
+        let (address, port) = mapping.internal;
+        self.mappings.hold(id, tuple.src).map_err(refused)?;
+        Ok(Some((address, port, id.get())))
+    }
+
+    /// A session ended that held a mapping.
+    pub(super) fn release_mapping(&mut self, number: u32, original: &Tuple, reply: &Tuple) {
+        let Some(id) = MappingId::new(number) else {
+            return;
+        };
+        let Some(mapping) = self.mappings.get(id) else {
+            return;
+        };
+        let outbound = mapping.internal == (original.src, original.sport);
+        let remote = if outbound { reply.src } else { original.src };
+        self.mappings.release(id, remote, self.now);
+    }
+
+    /// The session that was designed could not be built.
+    pub(super) fn abandon(&mut self, tuple: &Tuple, blueprint: &Blueprint) {
+        self.release_mapping(blueprint.mapping, tuple, &blueprint.leaves.reverse());
+    }
+}
+
+fn refused(error: MappingError) -> Refusal {
+    Refusal::Drop(match error {
+        MappingError::Exhausted => DropReason::NatPortsExhausted,
+        MappingError::Full => DropReason::NatMappingsFull,
+    })
+}

@@ -1,0 +1,143 @@
+//! The session tables of both families, and the tuples registered by other workers.
+
+use sluice_wire::{Family, Key, KeyHasher, V4, V6};
+
+use super::Limits;
+use crate::handoff::AnyKey;
+use crate::io::{Memory, OutOfMemory};
+use crate::map::ExpiringMap;
+use crate::session::table::Table;
+
+/// How long a registration is kept without packets, milliseconds. It outlives sessions, which end it
+/// themselves; this clears those whose end got lost in a full ring.
+const REGISTRATION_MS: u32 = 24 * 3_600_000;
+
+/// Tuples whose packets come to this worker, while the session lives on another one.
+type Registered<F> = ExpiringMap<Key<<F as Family>::Addrs>, u16>;
+
+/// A worker's tables.
+pub(super) struct Tables {
+    v4: Table<V4>,
+    v6: Table<V6>,
+    registered_v4: Registered<V4>,
+    registered_v6: Registered<V6>,
+    /// Registrations that found no room: their packets will be taken for strangers.
+    pub(super) unregistrable: u64,
+}
+
+impl Tables {
+    pub(super) fn new(
+        memory: &mut impl Memory,
+        limits: &Limits,
+        workers: u16,
+        hasher: KeyHasher,
+    ) -> Result<Self, OutOfMemory> {
+        let registrations = if workers > 1 { limits.registrations } else { 0 };
+        Ok(Self {
+            v4: Table::new(memory, limits.sessions_v4, hasher)?,
+            v6: Table::new(memory, limits.sessions_v6, hasher)?,
+            registered_v4: ExpiringMap::new(memory, "registered tuples", registrations)?,
+            registered_v6: ExpiringMap::new(
+                memory,
+                "registered IPv6 tuples",
+                registrations.min(limits.sessions_v6),
+            )?,
+            unregistrable: 0,
+        })
+    }
+
+    pub(super) fn register(&mut self, key: AnyKey, owner: u16, now: u32) {
+        let stored = match key {
+            AnyKey::V4(key) => register(&self.v4, &mut self.registered_v4, key, owner, now),
+            AnyKey::V6(key) => register(&self.v6, &mut self.registered_v6, key, owner, now),
+        };
+        self.unregistrable += u64::from(!stored);
+    }
+
+    pub(super) fn unregister(&mut self, key: AnyKey, owner: u16, now: u32) {
+        match key {
+            AnyKey::V4(key) => unregister(&self.v4, &mut self.registered_v4, key, owner, now),
+            AnyKey::V6(key) => unregister(&self.v6, &mut self.registered_v6, key, owner, now),
+        }
+    }
+
+    /// Clears registrations that outlived their sessions.
+    pub(super) fn sweep_registrations(&mut self, now: u32, budget: usize) {
+        self.registered_v4.sweep(now, budget, |_, _| None);
+        self.registered_v6.sweep(now, budget, |_, _| None);
+    }
+}
+
+/// The first to register a tuple keeps it, as the first session of a tuple does in a table.
+fn register<F: Family>(
+    table: &Table<F>,
+    map: &mut Registered<F>,
+    key: Key<F::Addrs>,
+    owner: u16,
+    now: u32,
+) -> bool {
+    let hash = table.hash(&key);
+    map.get(hash, &key, now).is_some() || map.insert(hash, key, owner, now, REGISTRATION_MS).is_ok()
+}
+
+fn unregister<F: Family>(
+    table: &Table<F>,
+    map: &mut Registered<F>,
+    key: Key<F::Addrs>,
+    owner: u16,
+    now: u32,
+) {
+    let hash = table.hash(&key);
+    if map.get(hash, &key, now) == Some(&owner) {
+        map.remove(hash, &key);
+    }
+}
+
+/// Picks what belongs to a family, so that the stations of a packet's way are written once.
+pub(super) trait PerFamily: Family {
+    fn table(tables: &Tables) -> &Table<Self>;
+    fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
+    /// The worker that registered the tuple.
+    fn registered(tables: &mut Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> Option<u16>;
+    fn any(key: Key<Self::Addrs>) -> AnyKey;
+}
+
+impl PerFamily for V4 {
+    #[inline]
+    fn table(tables: &Tables) -> &Table<V4> {
+        &tables.v4
+    }
+
+    #[inline]
+    fn table_mut(tables: &mut Tables) -> &mut Table<V4> {
+        &mut tables.v4
+    }
+
+    fn registered(tables: &mut Tables, key: &Key<u64>, hash: u64, now: u32) -> Option<u16> {
+        tables.registered_v4.touch(hash, key, now).copied()
+    }
+
+    fn any(key: Key<u64>) -> AnyKey {
+        AnyKey::V4(key)
+    }
+}
+
+impl PerFamily for V6 {
+    #[inline]
+    fn table(tables: &Tables) -> &Table<V6> {
+        &tables.v6
+    }
+
+    #[inline]
+    fn table_mut(tables: &mut Tables) -> &mut Table<V6> {
+        &mut tables.v6
+    }
+
+    fn registered(tables: &mut Tables, key: &Key<[u64; 4]>, hash: u64, now: u32) -> Option<u16> {
+        tables.registered_v6.touch(hash, key, now).copied()
+    }
+
+    fn any(key: Key<[u64; 4]>) -> AnyKey {
+        AnyKey::V6(key)
+    }
+}

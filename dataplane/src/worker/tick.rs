@@ -1,0 +1,239 @@
+//! What happens between bursts: timers, expiry, messages of control, publishing counters.
+//!
+//! Everything is done in slices whose size follows from the milliseconds that have passed, so that
+//! no poll takes long however many sessions there are or expire.
+
+use arrayvec::ArrayVec;
+
+use super::Worker;
+use super::tables::PerFamily;
+use super::tally::Fate;
+use crate::counters::DropReason;
+use crate::handoff::Message;
+use crate::io::Io;
+use crate::path::Path;
+use crate::published::{FlowCounter, PortCounter, Slot, WorkerCounter, Writer};
+use crate::session::flow::{Cold, PathId, Session};
+use crate::session::table::{DUE, SessionId};
+use crate::snapshot::{ServerId, ServiceId};
+
+/// All deadlines are looked at within so many milliseconds.
+const SWEEP_MS: usize = 1000;
+/// Most deadlines looked at per tick: 64 KiB of sequential memory.
+const SWEEP_MOST: usize = 16_384;
+/// Rounds of due sessions per tick.
+const DUE_ROUNDS: usize = 4;
+/// Paths whose counters are taken per tick.
+const PATHS_PER_TICK: usize = 256;
+/// Persistent clients looked at per tick.
+const CLIENTS_PER_TICK: usize = 64;
+/// Mappings looked at per tick.
+const MAPPINGS_PER_TICK: usize = 64;
+/// Registrations looked at per tick.
+const REGISTRATIONS_PER_TICK: usize = 64;
+
+/// Where the slices have got to.
+#[derive(Debug)]
+pub(super) struct Tick {
+    last: u32,
+    path: usize,
+}
+
+impl Tick {
+    pub(super) fn new(now: u32) -> Self {
+        Self { last: now, path: 0 }
+    }
+}
+
+impl<I: Io> Worker<I> {
+    /// Runs what is due.
+    #[inline]
+    pub(super) fn tick(&mut self) {
+        let elapsed = self.now.wrapping_sub(self.tick.last);
+        if elapsed > 0 {
+            self.tick_after(elapsed as usize);
+        }
+    }
+
+    fn tick_after(&mut self, elapsed: usize) {
+        self.tick.last = self.now;
+        self.expire::<sluice_wire::V4>(elapsed);
+        self.expire::<sluice_wire::V6>(elapsed);
+        self.neighbour_timers();
+        self.fragment_timers();
+        self.tables
+            .sweep_registrations(self.now, REGISTRATIONS_PER_TICK);
+        self.mappings.expire(self.now, MAPPINGS_PER_TICK);
+        self.balancer.sweep(self.now, CLIENTS_PER_TICK);
+        self.publish();
+    }
+
+    /// Looks at the deadlines that are next.
+    fn expire<F: PerFamily>(&mut self, elapsed: usize) {
+        let table = F::table(&self.tables);
+        let all = table.high_water();
+        let mut budget = (all * elapsed).div_ceil(SWEEP_MS).min(SWEEP_MOST);
+        for _ in 0..DUE_ROUNDS {
+            let mut due = ArrayVec::<SessionId, DUE>::new();
+            let table = F::table_mut(&mut self.tables);
+            table.sweep(self.now, budget, &mut due);
+            for &id in &due {
+                F::table(&self.tables).prefetch_session(id);
+            }
+            for &id in &due {
+                self.settle::<F>(id);
+            }
+            if due.len() + 16 <= DUE {
+                return;
+            }
+            budget = 1;
+        }
+    }
+
+    /// Ends a session whose time is over, or moves its deadline to where its time will be over.
+    fn settle<F: PerFamily>(&mut self, id: SessionId) {
+        let Some(session) = F::table(&self.tables).session(id) else {
+            return;
+        };
+        let [original, reply] = &session.flows;
+        let idle = |seen: u32| self.now.wrapping_sub(seen);
+        let idle = idle(original.seen).min(idle(reply.seen));
+        let limit = self
+            .snapshot
+            .timeout(original.timeouts, original.proto, original.state);
+        if idle >= limit {
+            self.end_session::<F>(id);
+        } else {
+            let table = F::table_mut(&mut self.tables);
+            table.set_deadline(id, self.now, limit - idle);
+        }
+    }
+
+    /// Ends a session: out of the table, its references given back, other workers told.
+    pub(super) fn end_session<F: PerFamily>(&mut self, id: SessionId) {
+        let Some((session, cold)) = F::table_mut(&mut self.tables).remove(id) else {
+            return;
+        };
+        self.unregister::<F>(&session);
+        self.account_end::<F>(&session, &cold);
+    }
+
+    fn account_end<F: PerFamily>(&mut self, session: &Session<F>, cold: &Cold) {
+        for flow in &session.flows {
+            self.release_path(flow.path);
+        }
+        if cold.server != ServerId::NONE {
+            self.balancer.closed(cold.server);
+        }
+        let [original, reply] = &session.flows;
+        let reply = reply.arrives();
+        self.release_mapping(cold.extra, &original.arrives(), &reply);
+        self.leases.give_back(&reply);
+        self.tally.session(cold.service, cold.server, Fate::Ended);
+        self.counters.count(WorkerCounter::SessionsEnded);
+    }
+
+    pub(super) fn unregister<F: PerFamily>(&mut self, session: &Session<F>) {
+        for flow in &session.flows {
+            // Should the ring be full the other worker keeps a pointer that leads here, and drops it
+            // when the first packet that follows it comes back as unknown, or in time.
+            if let Some(home) = flow.registered_with() {
+                let message = Message::Unregister {
+                    key: F::any(flow.key()),
+                    owner: self.id,
+                };
+                let _ = self.rings.push(home, message);
+            }
+        }
+    }
+
+    /// Gives a flow's path back, and with the last reference its neighbour.
+    pub(super) fn release_path(&mut self, id: PathId) {
+        if let Some(mut gone) = self.paths.release(id) {
+            self.neighbours.release(gone.neighbour);
+            let (packets, bytes) = gone.take_counts();
+            self.publisher
+                .publish(|writer| add_counts(writer, &gone, packets, bytes));
+        }
+    }
+
+    /// Copies the counters to where control reads them.
+    pub(super) fn publish(&mut self) {
+        let sent = self.egress.take_sent();
+        self.counters.add(WorkerCounter::Forwarded, sent.forwarded);
+        self.counters.add(WorkerCounter::HandedOver, sent.passed);
+        self.counters
+            .add(WorkerCounter::Originated, sent.originated);
+        self.counters
+            .add(WorkerCounter::OriginatedLost, sent.originated_lost);
+        self.counters
+            .add_drops(DropReason::TxFull, sent.forwarded_lost);
+        let held = self.egress.held() + self.hold.len() as u64 + self.fragments.frames() as u64;
+        self.counters.set(WorkerCounter::Held, held);
+        let v4 = sluice_wire::V4::table(&self.tables).len() as u64;
+        let v6 = sluice_wire::V6::table(&self.tables).len() as u64;
+        self.counters.set(WorkerCounter::SessionsV4, v4);
+        self.counters.set(WorkerCounter::SessionsV6, v6);
+        self.counters
+            .set(WorkerCounter::Epoch, u64::from(self.snapshot.epoch));
+        self.counters
+            .set(WorkerCounter::Unregistrable, self.tables.unregistrable);
+        let (from, to) = (self.tick.path, self.tick.path + PATHS_PER_TICK);
+        self.tick.path = if to >= self.paths.high_water() { 0 } else { to };
+        let Self {
+            publisher,
+            counters,
+            tally,
+            paths,
+            neighbours,
+            now,
+            ..
+        } = self;
+        publisher.publish(|writer| {
+            for &counter in WorkerCounter::ALL {
+                writer.set(Slot::Worker(counter), counters.get(counter));
+            }
+            for &reason in DropReason::ALL {
+                writer.set(Slot::Drop(reason), counters.dropped(reason));
+            }
+            tally.publish(writer);
+            for id in (from..to).map(|id| PathId(id as u16)) {
+                let Some(path) = paths.get_mut(id) else { break };
+                let (packets, bytes) = path.take_counts();
+                if packets > 0 {
+                    // A neighbour in use is asked again before its address is too old.
+                    let _ = neighbours.used(path.neighbour, *now);
+                    add_counts(writer, path, packets, bytes);
+                }
+            }
+        });
+    }
+}
+
+fn add_counts(writer: &mut Writer<'_>, path: &Path, packets: u64, bytes: u64) {
+    let names = if path.reply {
+        [FlowCounter::PacketsReply, FlowCounter::BytesReply]
+    } else {
+        [FlowCounter::PacketsOriginal, FlowCounter::BytesOriginal]
+    };
+    let counts = [packets, bytes];
+    for (name, count) in names.into_iter().zip(counts) {
+        if path.service != ServiceId::NONE {
+            writer.add(Slot::Service(path.service, name), count);
+        }
+        if path.server != ServerId::NONE {
+            writer.add(Slot::Server(path.server, name), count);
+        }
+    }
+    // The Ethernet header comes on top of what paths count.
+    let header = if path.vlan == crate::path::UNTAGGED {
+        14
+    } else {
+        18
+    };
+    writer.add(Slot::Port(path.port, PortCounter::TxFrames), packets);
+    writer.add(
+        Slot::Port(path.port, PortCounter::TxBytes),
+        bytes + packets * header,
+    );
+}
