@@ -210,8 +210,8 @@ impl Balancer {
     /// keeps its sessions; the others hand the first packet over. `None` without persistence.
     pub fn affinity(&self, vs: &VirtualServer, client: IpAddr) -> Option<u64> {
         let (hash, _) = self.client(vs, vs.persistence.as_ref()?, client);
-        // Hashed once more: all clients that a worker decides for agree in this number's remainder,
-        // and must not agree in bits by which its map places them.
+        // Hashed once more: all clients that a worker decides for agree in some bits of this number,
+        // and must not agree in those by which its map places them.
         Some(hash::spread(!hash))
     }
 

@@ -389,26 +389,6 @@ fn a_full_memory_of_clients_costs_persistence_and_no_session() {
     assert_eq!(lb.occupancy().refused, 4);
 }
 
-/// A worker's clients agree in `affinity % workers`; its memory must hold them all the same.
-#[test]
-fn the_clients_of_one_of_many_workers_fill_its_memory() {
-    let vs = persistent(1);
-    let (mut lb, _) = balancer(3, 64, &[]);
-    lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
-    let ours = (0..=u16::MAX)
-        .map(|net| Tuple {
-            src: IpAddr::from([10, (net >> 8) as u8, net as u8, 1]),
-            ..from(0, 1)
-        })
-        .filter(|tuple| lb.affinity(&vs, tuple.src).unwrap() % 64 == 3)
-        .take(LIMITS.clients)
-        .collect::<Vec<_>>();
-    for tuple in &ours {
-        lb.pick(&vs, tuple, 0);
-    }
-    assert_eq!((ours.len(), lb.occupancy().refused), (LIMITS.clients, 0));
-}
-
 #[test]
 fn counts_survive_what_should_not_happen() {
     let (mut lb, board) = balancer(0, 1, &[]);
