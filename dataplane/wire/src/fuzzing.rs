@@ -68,6 +68,16 @@ fn frame_holds(frame: &[u8], tagged: Option<u16>, checksum_good: bool) {
         assert_eq!(fragment.offset == 0, parsed.kind == Kind::FragmentFirst);
         assert!(u32::from(fragment.offset) + u32::from(fragment.len) <= 65_535);
         assert!(fragment.len > 0 && (!fragment.more || fragment.len.is_multiple_of(8)));
+        let mut renamed = frame.to_vec();
+        parsed.set_fragment_id(&mut renamed, 0xbeef);
+        assert_eq!(parse::parse(&renamed, tagged, checksum_good), Ok(parsed));
+        assert_eq!(
+            parsed.fragment(&renamed),
+            Some(parse::Fragment {
+                id: 0xbeef,
+                ..fragment
+            })
+        );
     }
     let inner = parsed.inner(frame);
     assert_eq!(inner.is_some(), parsed.kind == Kind::IcmpError);

@@ -1,6 +1,6 @@
 //! IPv4 headers (RFC 791, RFC 1812 section 5.2.2).
 
-use crate::bytes::{array, be16, put, put_be16, put_ne16, u8_at};
+use crate::bytes::{array, put, put_be16, put_ne16, u8_at};
 use crate::checksum::Sum;
 use crate::parse::ParseError;
 
@@ -175,10 +175,4 @@ pub fn reseal(packet: &mut [u8]) {
     put_be16(header, field::CHECKSUM, 0);
     let checksum = Sum::ZERO.bytes(header).checksum();
     put_ne16(header, field::CHECKSUM, checksum);
-}
-
-/// The total length field, if it is there.
-#[inline]
-pub fn total_len(packet: &[u8]) -> Option<u16> {
-    be16(packet, field::TOTAL_LEN)
 }

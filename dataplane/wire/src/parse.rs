@@ -4,7 +4,7 @@
 //! a fragment) take a path of a few compares; everything else, errors included, is sorted out by
 //! [`slow`]. Both give the same answer where both give one.
 
-use crate::bytes::{array, be16, ne32, put, u8_at};
+use crate::bytes::{array, be16, put, u8_at};
 use crate::checksum::Delta;
 use crate::ipv4;
 use crate::ipv6;
@@ -383,12 +383,6 @@ impl Parsed {
             return None;
         }
         tcp::Segment::parse(self.transport(frame))
-    }
-
-    /// The first four bytes of the transport header, wire order: the ports as they stand.
-    #[inline]
-    pub fn raw_ports(&self, frame: &[u8]) -> Option<u32> {
-        ne32(frame, usize::from(self.l4))
     }
 }
 
