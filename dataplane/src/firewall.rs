@@ -147,14 +147,90 @@ struct Net<T> {
     mask: T,
 }
 
-impl<T: BitAnd<Output = T> + PartialEq + Copy> Net<T> {
+/// The bits of an address.
+trait Bits: BitAnd<Output = Self> + Eq + Copy {
+    /// No bit of the mask set: everything.
+    const ANY: Net<Self>;
+    /// A network, if it is of this family.
+    fn net(net: &IpNet) -> Option<Net<Self>>;
+    /// As many leading ones as both values agree in.
+    fn common(a: Self, b: Self) -> Self;
+}
+
+impl Bits for u32 {
+    const ANY: Net<Self> = Net { value: 0, mask: 0 };
+
+    fn net(net: &IpNet) -> Option<Net<Self>> {
+        let IpNet::V4(net) = net else { return None };
+        Some(Net {
+            value: net.network().to_bits(),
+            mask: net.netmask().to_bits(),
+        })
+    }
+
+    fn common(a: Self, b: Self) -> Self {
+        !Self::MAX.checked_shr((a ^ b).leading_zeros()).unwrap_or(0)
+    }
+}
+
+impl Bits for u128 {
+    const ANY: Net<Self> = Net { value: 0, mask: 0 };
+
+    fn net(net: &IpNet) -> Option<Net<Self>> {
+        let IpNet::V6(net) = net else { return None };
+        Some(Net {
+            value: net.network().to_bits(),
+            mask: net.netmask().to_bits(),
+        })
+    }
+
+    fn common(a: Self, b: Self) -> Self {
+        !Self::MAX.checked_shr((a ^ b).leading_zeros()).unwrap_or(0)
+    }
+}
+
+impl<T: Bits> Net<T> {
     #[inline]
     fn contains(self, address: T) -> bool {
         address & self.mask == self.value
     }
+
+    /// The smallest network that holds both.
+    fn join(self, other: Self) -> Self {
+        let mask = self.mask & other.mask & T::common(self.value, other.value);
+        Self {
+            value: self.value & mask,
+            mask,
+        }
+    }
+
+    /// The smallest network that holds all of a rule's of this family. Everything if the rule names
+    /// none, `None` if it names only the other family's.
+    fn cover(nets: &[IpNet]) -> Option<Self> {
+        if nets.is_empty() {
+            return Some(T::ANY);
+        }
+        nets.iter().filter_map(T::net).reduce(Self::join)
+    }
 }
 
-impl<T: BitAnd<Output = T> + PartialEq + Copy> Line<T> {
+impl<T: Bits> Line<T> {
+    /// `None` if the rule is not for this family.
+    fn new(at: u32, rule: &Rule) -> Option<Self> {
+        let few = |nets: &[IpNet]| nets.iter().filter_map(T::net).count() <= 1;
+        Some(Self {
+            src: Net::cover(&rule.source)?,
+            dst: Net::cover(&rule.destination)?,
+            proto: rule.proto.map_or((0, u8::MAX), |proto| (proto, proto)),
+            ports: (
+                rule.ports.iter().map(|r| r.0).min().unwrap_or(0),
+                rule.ports.iter().map(|r| r.1).max().unwrap_or(u16::MAX),
+            ),
+            exact: few(&rule.source) && few(&rule.destination) && rule.ports.len() <= 1,
+            rule: at,
+        })
+    }
+
     #[inline]
     fn matches(&self, src: T, dst: T, proto: u8, dport: u16) -> bool {
         self.src.contains(src)
@@ -167,66 +243,8 @@ impl<T: BitAnd<Output = T> + PartialEq + Copy> Line<T> {
 impl Lines {
     fn push(&mut self, at: usize, rule: &Rule) {
         let Ok(at) = u32::try_from(at) else { return };
-        let proto = rule.proto.map_or((0, u8::MAX), |proto| (proto, proto));
-        let ports = (
-            rule.ports.iter().map(|r| r.0).min().unwrap_or(0),
-            rule.ports.iter().map(|r| r.1).max().unwrap_or(u16::MAX),
-        );
-        let exact = |src: usize, dst: usize| src <= 1 && dst <= 1 && rule.ports.len() <= 1;
-
-        let v4 = |nets: &[IpNet]| -> Vec<Net<u32>> {
-            let only_v4 = nets.iter().filter_map(|net| match net {
-                IpNet::V4(net) => Some(Net {
-                    value: net.network().to_bits(),
-                    mask: net.netmask().to_bits(),
-                }),
-                IpNet::V6(_) => None,
-            });
-            only_v4.collect()
-        };
-        let (sources, destinations) = (v4(&rule.source), v4(&rule.destination));
-        if let (Some(src), Some(dst)) = (
-            cover(&rule.source, &sources, cover_v4),
-            cover(&rule.destination, &destinations, cover_v4),
-        ) {
-            let exact = exact(sources.len(), destinations.len());
-            let rule = at;
-            self.v4.push(Line {
-                src,
-                dst,
-                proto,
-                ports,
-                exact,
-                rule,
-            });
-        }
-
-        let v6 = |nets: &[IpNet]| -> Vec<Net<u128>> {
-            let only_v6 = nets.iter().filter_map(|net| match net {
-                IpNet::V6(net) => Some(Net {
-                    value: net.network().to_bits(),
-                    mask: net.netmask().to_bits(),
-                }),
-                IpNet::V4(_) => None,
-            });
-            only_v6.collect()
-        };
-        let (sources, destinations) = (v6(&rule.source), v6(&rule.destination));
-        if let (Some(src), Some(dst)) = (
-            cover(&rule.source, &sources, cover_v6),
-            cover(&rule.destination, &destinations, cover_v6),
-        ) {
-            let exact = exact(sources.len(), destinations.len());
-            let rule = at;
-            self.v6.push(Line {
-                src,
-                dst,
-                proto,
-                ports,
-                exact,
-                rule,
-            });
-        }
+        self.v4.extend(Line::new(at, rule));
+        self.v6.extend(Line::new(at, rule));
     }
 
     fn first<'a>(&self, rules: &'a [Rule], tuple: &Tuple) -> Option<&'a Rule> {
@@ -242,7 +260,7 @@ impl Lines {
     }
 }
 
-fn scan<'a, T: BitAnd<Output = T> + PartialEq + Copy>(
+fn scan<'a, T: Bits>(
     lines: &[Line<T>],
     src: T,
     dst: T,
@@ -255,42 +273,6 @@ fn scan<'a, T: BitAnd<Output = T> + PartialEq + Copy>(
         .filter_map(|line| Some((line, rules.get(line.rule as usize)?)))
         .find(|(line, rule)| line.exact || rule.matches(tuple))
         .map(|(_, rule)| rule)
-}
-
-/// The smallest network that holds all of `nets`, those of one family among `all`. Everything if
-/// the rule names none, `None` if it names only the other family's.
-fn cover<T: Default + Copy>(
-    all: &[IpNet],
-    nets: &[Net<T>],
-    join: fn(Net<T>, Net<T>) -> Net<T>,
-) -> Option<Net<T>> {
-    if all.is_empty() {
-        return Some(Net {
-            value: T::default(),
-            mask: T::default(),
-        });
-    }
-    nets.iter().copied().reduce(join)
-}
-
-fn cover_v4(a: Net<u32>, b: Net<u32>) -> Net<u32> {
-    let differ = (a.value ^ b.value).leading_zeros();
-    let common = u32::MAX.checked_shl(32 - differ).unwrap_or(0);
-    let mask = a.mask & b.mask & common;
-    Net {
-        value: a.value & mask,
-        mask,
-    }
-}
-
-fn cover_v6(a: Net<u128>, b: Net<u128>) -> Net<u128> {
-    let differ = (a.value ^ b.value).leading_zeros();
-    let common = u128::MAX.checked_shl(128 - differ).unwrap_or(0);
-    let mask = a.mask & b.mask & common;
-    Net {
-        value: a.value & mask,
-        mask,
-    }
 }
 
 #[cfg(test)]
