@@ -52,11 +52,11 @@ fn a_stranger_cannot_use_the_mapping_of_another_destination() {
     let stranger = lab.outside(66);
     let client = lab.inside(11);
     let _echo = UdpEcho::start(server.namespace(), server.address(), 7);
-    let _sluice = lab.start(&snat("ports = \"50000-50015\""));
+    let _sluice = lab.start(&snat("ports = \"50000-50063\""));
     let socket = udp(&client, client.address(), 0);
     assert!(echoes(&socket, server.at(7), b"open"));
     let attacker = udp(&stranger, stranger.address(), 7);
-    for port in 50_000..50_016_u16 {
+    for port in 50_000..50_064_u16 {
         attacker
             .send_to(b"forged", (NAT, port))
             .expect("cannot send");
