@@ -32,6 +32,7 @@ use sluice_dataplane::snapshot::TcpPolicy;
 use sluice_dataplane::timeouts::Timeouts;
 
 pub use api::{Api, RawApi};
+pub use cross::MAX_MEMBERS;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
 pub use icmp::{Icmp, RawIcmp};

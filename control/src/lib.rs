@@ -1,3 +1,5 @@
 //! Configuration, controller, REST API.
 
+pub mod compile;
 pub mod config;
+pub mod reload;

@@ -1,6 +1,6 @@
 //! What control and a worker say to each other.
 //!
-//! Every worker has one [`Mailbox`] pair: two bounded queues, one each way, that never block and
+//! Every worker has one [`mailbox`]: two bounded queues, one each way, that never block and
 //! never wake anybody. A worker takes at most a few messages per poll, and looks through its tables
 //! in slices between bursts. It neither allocates nor frees: pages come with room for their rows
 //! already taken, and what a worker is done with goes back to control to be dropped there.
@@ -13,7 +13,7 @@ pub mod filter;
 pub mod neighbours;
 pub mod sessions;
 
-pub use filter::{Filter, TupleFilter};
+pub use filter::{Filter, StateFilter, TupleFilter};
 pub use neighbours::{NeighbourPage, NeighbourRow};
 pub use sessions::{Cursor, EndRequest, SessionPage, SessionRow, Table};
 

@@ -5,8 +5,6 @@ mod nat;
 mod ports;
 mod services;
 
-use std::collections::HashSet;
-
 use super::place::Place;
 use super::{Config, Name};
 
@@ -14,6 +12,10 @@ use super::{Config, Name};
 const MAX_ZONES: usize = 255;
 /// Most sets of timeouts besides the default: a session holds their index in a byte.
 const MAX_TIMEOUT_SETS: usize = 255;
+
+/// Most real servers, counted once for each virtual server that has them: what load balancers take
+/// memory for at start.
+pub const MAX_MEMBERS: usize = 16_384;
 
 /// Writes down at `top` what does not fit together.
 pub(super) fn check(config: &Config, top: &Place<'_>) {
@@ -103,14 +105,22 @@ fn limits(config: &Config, top: &Place<'_>) {
             format_args!("use {MAX_ZONES} at most"),
         );
     }
-    let sets: HashSet<_> = config
-        .timeout_overrides()
-        .filter(|set| !set.is_empty())
-        .collect();
-    if sets.len() > MAX_TIMEOUT_SETS {
+    let sets = config.timeout_overrides().filter(|set| !set.is_empty());
+    let sets = sets.count();
+    if sets > MAX_TIMEOUT_SETS {
         top.wrong::<()>(
-            format_args!("{} different sets of timeouts", sets.len()),
+            format_args!("{sets} services and rules with timeouts of their own"),
             format_args!("use {MAX_TIMEOUT_SETS} at most"),
+        );
+    }
+    let members = config.virtual_servers.iter();
+    let members: usize = members
+        .map(|vs| config.pools[vs.pool.0].servers.len())
+        .sum();
+    if members > MAX_MEMBERS {
+        top.key("virtual_server").wrong::<()>(
+            format_args!("{members} servers of virtual servers, counted once for each"),
+            format_args!("use {MAX_MEMBERS} at most"),
         );
     }
     let most = usize::from(u16::MAX);

@@ -180,7 +180,7 @@ impl Source {
     }
 
     /// Puts findings in the order of their lines.
-    pub(super) fn locate(&self, findings: Vec<Finding>) -> ConfigError {
+    pub(crate) fn locate(&self, findings: Vec<Finding>) -> ConfigError {
         let document = match self.format {
             Format::Toml => DeTable::parse(&self.text).ok(),
             Format::Json => None,

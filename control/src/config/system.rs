@@ -44,6 +44,15 @@ pub enum Idle {
     Backoff,
 }
 
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Spin => "spin",
+            Self::Backoff => "backoff",
+        })
+    }
+}
+
 /// Cores, memory and table sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct System {

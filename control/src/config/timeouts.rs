@@ -40,7 +40,7 @@ section! {
 }
 
 /// What a service or rule changes of the timeouts; in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeoutOverrides {
     /// By TCP state, as in [`Timeouts::tcp`].
     pub tcp: [Option<u32>; 8],

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use sluice_wire::Tuple;
+use sluice_wire::{Tuple, proto};
 
 use super::SessionRow;
 use crate::snapshot::{ServerId, ServiceId};
@@ -13,8 +13,8 @@ use crate::snapshot::{ServerId, ServiceId};
 pub struct Filter {
     /// IP protocol.
     pub proto: Option<u8>,
-    /// As in `Flow::state`.
-    pub state: Option<u8>,
+    /// The session's state.
+    pub state: Option<StateFilter>,
     /// What it runs under.
     pub service: Option<ServiceId>,
     /// The real server it was given to.
@@ -39,7 +39,7 @@ impl Filter {
     pub fn matches(&self, row: &SessionRow) -> bool {
         let tuples = [&row.original, &row.reply];
         holds(self.proto, row.original.proto)
-            && holds(self.state, row.state)
+            && self.state.is_none_or(|state| state.matches(row))
             && holds(self.service, row.service)
             && holds(self.server, row.server)
             && self.address.is_none_or(|net| {
@@ -54,6 +54,25 @@ impl Filter {
             })
             && self.original.matches(&row.original)
             && self.reply.matches(&row.reply)
+    }
+}
+
+/// A state, which means one thing for TCP and another for all other protocols.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateFilter {
+    /// TCP in this state (`tcp::state::State`).
+    Tcp(u8),
+    /// Any other protocol in this state (`session::state`).
+    Other(u8),
+}
+
+impl StateFilter {
+    fn matches(self, row: &SessionRow) -> bool {
+        let tcp = row.original.proto == proto::TCP;
+        match self {
+            Self::Tcp(state) => tcp && row.state == state,
+            Self::Other(state) => !tcp && row.state == state,
+        }
     }
 }
 
@@ -159,7 +178,7 @@ mod tests {
             }),
             Filter {
                 proto: Some(6),
-                state: Some(3),
+                state: Some(StateFilter::Tcp(3)),
                 ..base
             },
         ];
@@ -188,7 +207,11 @@ mod tests {
                 ..base
             },
             Filter {
-                state: Some(2),
+                state: Some(StateFilter::Tcp(2)),
+                ..base
+            },
+            Filter {
+                state: Some(StateFilter::Other(3)),
                 ..base
             },
             Filter {

@@ -86,7 +86,7 @@ pub(super) fn addresses(config: &Config, top: &Place<'_>) {
         for &(other, _, earlier) in &all[..n] {
             let name = config.ports[other].name.as_str();
             let link_local = is_link_local(own.addr());
-            if earlier.addr() == own.addr() && (other == port || !link_local) {
+            if earlier.addr() == own.addr() {
                 place.wrong::<()>(
                     format_args!("{} is on port {name:?} already", own.addr()),
                     "write every address once",

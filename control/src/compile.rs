@@ -1,0 +1,128 @@
+//! From [`Config`] to [`Snapshot`]: names become numbers, and what only devices know is added.
+
+mod facts;
+mod ports;
+mod registry;
+mod services;
+
+use sluice_dataplane::published::Layout;
+use sluice_dataplane::services::ServiceMap;
+use sluice_dataplane::snapshot::Snapshot;
+use sluice_dataplane::stack::routes::RouteError;
+use sluice_dataplane::steer::{Spread, SpreadError, Steering};
+
+pub use facts::{DeviceFacts, KEY};
+pub use registry::Registry;
+
+use crate::config::Config;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Why a configuration that is right in itself cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// There are numbers for so many only. Names that are no longer used keep theirs.
+    #[error(
+        "no room for more {what} than {limit}, counting those that were taken out since the start; \
+         restart to begin anew"
+    )]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The devices are not those that the process was started with.
+    #[error("the configuration names {wanted} devices, and {given} were started")]
+    Facts {
+        /// Started.
+        given: usize,
+        /// Named.
+        wanted: usize,
+    },
+    /// Two routes for one network.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
+    /// A device spreads packets in a way that cannot be.
+    #[error(transparent)]
+    Spread(#[from] SpreadError),
+    /// Services claim the same destination.
+    #[error("services overlap")]
+    Overlap,
+}
+
+/// Room for counters: what the configuration needs now, and a few changes of it.
+pub fn layout(config: &Config) -> Layout {
+    let services = config.virtual_servers.len()
+        + config.forwards.len()
+        + config.static_nat.len()
+        + config.snat.len()
+        + config.firewall.rules.len();
+    let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
+    let room = |needed: usize| (4 * needed + 1).clamp(4096, usize::from(u16::MAX));
+    Layout {
+        ports: (4 * config.ports.len()).max(64),
+        services: room(services),
+        servers: room(servers),
+    }
+}
+
+/// Compiles the configuration. `facts` are in the order of [`Config::devices`].
+///
+/// # Errors
+/// [`CompileError`]; the registry is unchanged then.
+pub fn compile(
+    config: &Config,
+    facts: &[DeviceFacts],
+    registry: &mut Registry,
+    epoch: u32,
+) -> Result<Snapshot, CompileError> {
+    let mut numbers = registry.clone();
+    let snapshot = compile_with(config, facts, &mut numbers, epoch)?;
+    *registry = numbers;
+    Ok(snapshot)
+}
+
+fn compile_with(
+    config: &Config,
+    facts: &[DeviceFacts],
+    registry: &mut Registry,
+    epoch: u32,
+) -> Result<Snapshot, CompileError> {
+    let zones = config.zones.iter().map(|zone| registry.zone(zone.as_str()));
+    let zones = zones.collect::<Result<Vec<u8>, _>>()?;
+    let zone_names = registry.zones().to_vec();
+    let ports = ports::Ports::compile(config, facts, &zones, registry)?;
+    let local = ports.local(config);
+    let routes = ports.routes(config)?;
+    let workers = config.system.workers.len() as u16;
+    let devices = config.devices();
+    let spreads: Vec<Spread> = devices
+        .iter()
+        .zip(facts)
+        .map(|(device, facts)| facts.spread(device.rss))
+        .collect();
+    let mut services = services::Services::new(config, &zones, registry)?;
+    let virtual_servers = services.virtual_servers()?;
+    let nat = services.nat()?;
+    let firewall = services.firewall(zone_names.len() as u8)?;
+    Ok(Snapshot {
+        epoch,
+        devices: ports.devices,
+        ports: ports.ports,
+        zones: zone_names,
+        local,
+        routes,
+        firewall,
+        services: ServiceMap::build(&config.definitions()).map_err(|_| CompileError::Overlap)?,
+        virtual_servers,
+        servers: services.servers,
+        nat,
+        timeouts: services.timeouts,
+        steering: Steering::new(workers, &spreads)?,
+        tcp: config.tcp,
+        icmp_errors_per_s: config.icmp.errors_per_second,
+        service_names: services.names,
+    })
+}

@@ -1,0 +1,269 @@
+//! Virtual servers, real servers, NAT and firewall: everything that has a name in counters.
+
+use sluice_dataplane::firewall;
+use sluice_dataplane::lb::maglev::MaglevTable;
+use sluice_dataplane::lb::rendezvous::Rendezvous;
+use sluice_dataplane::nat::rules::{self, Nat, SourceNat};
+use sluice_dataplane::snapshot::{
+    RealServer, Scheduler, ServerId, ServiceId, ServiceName, VirtualServer,
+};
+use sluice_dataplane::timeouts::Timeouts;
+
+use super::{CompileError, Registry};
+use crate::config::{self, Config, Name, NewSource, TimeoutOverrides, ZoneIndex};
+
+pub(super) struct Services<'a> {
+    config: &'a Config,
+    zones: &'a [u8],
+    registry: &'a mut Registry,
+    pub(super) names: Vec<Option<ServiceName>>,
+    pub(super) servers: Vec<Option<RealServer>>,
+    /// By pool in the configuration.
+    members: Vec<Vec<ServerId>>,
+    pub(super) timeouts: Vec<Timeouts>,
+}
+
+impl<'a> Services<'a> {
+    /// With all real servers, and the default timeouts.
+    pub(super) fn new(
+        config: &'a Config,
+        zones: &'a [u8],
+        registry: &'a mut Registry,
+    ) -> Result<Self, CompileError> {
+        let mut servers = vec![None];
+        let mut members = Vec::new();
+        for pool in &config.pools {
+            let mut ids = Vec::new();
+            for server in &pool.servers {
+                let name = format!("{}/{}", pool.name, server.name);
+                let id = registry.server(&name)?;
+                put(
+                    &mut servers,
+                    id.0,
+                    RealServer {
+                        name,
+                        address: server.address,
+                        port: server.port,
+                        weight: server.weight,
+                        state: server.state,
+                    },
+                );
+                ids.push(id);
+            }
+            members.push(ids);
+        }
+        let mut services = Self {
+            config,
+            zones,
+            registry,
+            names: vec![None],
+            servers,
+            members,
+            timeouts: vec![config.timeouts.clone()],
+        };
+        services.forget_timeout_sets()?;
+        Ok(services)
+    }
+
+    /// Sets of services that are gone, or have no timeouts of their own any more, are free again.
+    fn forget_timeout_sets(&mut self) -> Result<(), CompileError> {
+        let config = self.config;
+        let with_sets = |kind, name: &Name, set: &TimeoutOverrides| {
+            (!set.is_empty()).then(|| service_name(kind, name))
+        };
+        let virtual_servers = config.virtual_servers.iter();
+        let named: Vec<ServiceName> = virtual_servers
+            .filter_map(|x| with_sets(VIRTUAL_SERVER, &x.name, &x.timeouts))
+            .chain(
+                config
+                    .forwards
+                    .iter()
+                    .filter_map(|x| with_sets(FORWARD, &x.name, &x.timeouts)),
+            )
+            .chain(
+                config
+                    .snat
+                    .iter()
+                    .filter_map(|x| with_sets(SNAT, &x.name, &x.timeouts)),
+            )
+            .chain(
+                config
+                    .firewall
+                    .rules
+                    .iter()
+                    .filter_map(|x| with_sets(FIREWALL, &x.name, &x.timeouts)),
+            )
+            .collect();
+        let living: Result<Vec<ServiceId>, _> = named
+            .iter()
+            .map(|name| self.registry.service(name))
+            .collect();
+        self.registry.forget_timeout_sets_but(&living?);
+        Ok(())
+    }
+
+    fn service(&mut self, kind: &'static str, name: &Name) -> Result<ServiceId, CompileError> {
+        let name = service_name(kind, name);
+        let id = self.registry.service(&name)?;
+        put(&mut self.names, id.0, name);
+        Ok(id)
+    }
+
+    fn timeout_set(
+        &mut self,
+        service: ServiceId,
+        overrides: &TimeoutOverrides,
+    ) -> Result<u8, CompileError> {
+        if overrides.is_empty() {
+            return Ok(0);
+        }
+        let set = self.registry.timeout_set(service)?;
+        let defaults = &self.config.timeouts;
+        if self.timeouts.len() <= usize::from(set) {
+            self.timeouts.resize(usize::from(set) + 1, defaults.clone());
+        }
+        self.timeouts[usize::from(set)] = overrides.over(defaults);
+        Ok(set)
+    }
+
+    fn zone(&self, zone: ZoneIndex) -> u8 {
+        self.zones[zone.0]
+    }
+
+    pub(super) fn virtual_servers(&mut self) -> Result<Vec<VirtualServer>, CompileError> {
+        let config = self.config;
+        let compiled = config.virtual_servers.iter().map(|vs| {
+            let service = self.service(VIRTUAL_SERVER, &vs.name)?;
+            let members = self.members[vs.pool.0].clone();
+            let scheduler = match vs.scheduler {
+                config::Scheduler::RoundRobin => Scheduler::RoundRobin,
+                config::Scheduler::WeightedRoundRobin => Scheduler::WeightedRoundRobin,
+                config::Scheduler::LeastConnections => Scheduler::LeastConnections,
+                config::Scheduler::WeightedLeastConnections => Scheduler::WeightedLeastConnections,
+                config::Scheduler::SourceHash => {
+                    Scheduler::SourceHash(Rendezvous::build(&members, &self.servers))
+                }
+                config::Scheduler::Maglev(size) => {
+                    Scheduler::Maglev(MaglevTable::build(size, &members, &self.servers))
+                }
+            };
+            Ok(VirtualServer {
+                service,
+                name: vs.name.as_str().to_owned(),
+                ports: vs.ports,
+                mode: vs.mode,
+                scheduler,
+                members,
+                persistence: vs.persistence,
+                snat_pool: vs.snat_pool.map(|pool| pool.0 as u16),
+                timeouts: self.timeout_set(service, &vs.timeouts)?,
+                clamp_mss: vs.clamp_mss,
+            })
+        });
+        compiled.collect()
+    }
+
+    pub(super) fn nat(&mut self) -> Result<Nat, CompileError> {
+        let config = self.config;
+        let rules = config.snat.iter().map(|rule| {
+            let service = self.service(SNAT, &rule.name)?;
+            Ok(rules::SnatRule {
+                service,
+                from: rule.from.map(|zone| self.zone(zone)),
+                to: rule.to.map(|zone| self.zone(zone)),
+                source: rule.source.clone(),
+                destination: rule.destination.clone(),
+                proto: rule.protocol,
+                to_source: source_nat(rule.new_source),
+                timeouts: self.timeout_set(service, &rule.timeouts)?,
+                clamp_mss: rule.clamp_mss,
+            })
+        });
+        let rules = rules.collect::<Result<_, CompileError>>()?;
+        let forwards = config.forwards.iter().map(|forward| {
+            let service = self.service(FORWARD, &forward.name)?;
+            Ok(rules::Forward {
+                service,
+                address: forward.address,
+                proto: forward.protocol,
+                ports: forward.ports,
+                to: forward.to.ip(),
+                to_port: forward.to.port(),
+                source: source_nat(forward.source),
+                timeouts: self.timeout_set(service, &forward.timeouts)?,
+            })
+        });
+        let forwards = forwards.collect::<Result<_, CompileError>>()?;
+        let statics = config.static_nat.iter().map(|nat| {
+            Ok(rules::StaticNat {
+                service: self.service(STATIC, &nat.name)?,
+                external: nat.external,
+                internal: nat.internal,
+                open_from: nat.open_from.iter().map(|&zone| self.zone(zone)).collect(),
+            })
+        });
+        let statics = statics.collect::<Result<_, CompileError>>()?;
+        let pools = config.snat_pools.iter().map(|pool| rules::SnatPool {
+            name: pool.name.as_str().to_owned(),
+            addresses: pool.addresses.clone(),
+            ports: pool.ports,
+            mapping: pool.mapping,
+            filtering: pool.filtering,
+            parity: pool.parity,
+        });
+        Ok(Nat::new(rules, pools.collect(), forwards, statics))
+    }
+
+    pub(super) fn firewall(&mut self, zones: u8) -> Result<firewall::Firewall, CompileError> {
+        let config = self.config;
+        let rules = config.firewall.rules.iter().map(|rule| {
+            let service = self.service(FIREWALL, &rule.name)?;
+            Ok(firewall::Rule {
+                service,
+                from: rule.from.map(|zone| self.zone(zone)),
+                to: rule.to.map(|zone| self.zone(zone)),
+                source: rule.source.clone(),
+                destination: rule.destination.clone(),
+                proto: rule.protocol,
+                ports: rule.ports.clone(),
+                allow: rule.allow,
+                timeouts: self.timeout_set(service, &rule.timeouts)?,
+            })
+        });
+        let rules = rules.collect::<Result<_, CompileError>>()?;
+        let pairs = config.firewall.open.iter();
+        let open = pairs.map(|&(from, to)| (self.zone(from), self.zone(to)));
+        Ok(firewall::Firewall::new(zones, rules, open.collect()))
+    }
+}
+
+/// Kinds of services, as the API names them.
+const VIRTUAL_SERVER: &str = "virtual_server";
+const FORWARD: &str = "forward";
+const STATIC: &str = "static";
+const SNAT: &str = "snat";
+const FIREWALL: &str = "firewall";
+
+fn service_name(kind: &'static str, name: &Name) -> ServiceName {
+    ServiceName {
+        kind,
+        name: name.as_str().to_owned(),
+    }
+}
+
+fn source_nat(source: NewSource) -> SourceNat {
+    match source {
+        NewSource::Keep => SourceNat::Keep,
+        NewSource::Pool(pool) => SourceNat::Pool(pool.0 as u16),
+        NewSource::Masquerade => SourceNat::Masquerade,
+    }
+}
+
+/// Sets `list[at]`, growing the list as needed.
+fn put<T>(list: &mut Vec<Option<T>>, at: u16, value: T) {
+    let at = usize::from(at);
+    if list.len() <= at {
+        list.resize_with(at + 1, || None);
+    }
+    list[at] = Some(value);
+}

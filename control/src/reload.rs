@@ -1,0 +1,156 @@
+//! What cannot change while the process runs: cores, memory, tables and devices.
+
+use crate::compile::DeviceFacts;
+use crate::config::{Config, ConfigError, Device, Finding, Path, Step, System};
+
+const RESTART: &str = "restart Sluice to change it, or put it back";
+
+/// Whether a process that was started with `running` (and devices as in `facts`) can go on with
+/// `new`.
+///
+/// # Errors
+/// [`ConfigError`] names every key that would need a restart.
+pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<(), ConfigError> {
+    let mut findings = Vec::new();
+    system(&running.system, &new.system, &mut findings);
+    if running.api != new.api {
+        findings.push(finding(
+            &["api", "listen"],
+            format!(
+                "the API listens on {}, and cannot move to {}",
+                running.api.listen, new.api.listen
+            ),
+        ));
+    }
+    devices(running, facts, new, &mut findings);
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(new.source.locate(findings))
+    }
+}
+
+fn finding(keys: &[&str], found: String) -> Finding {
+    Finding {
+        path: keys.iter().map(|&key| Step::Key(key.to_owned())).collect(),
+        found,
+        remedy: RESTART.to_owned(),
+    }
+}
+
+fn system(old: &System, new: &System, findings: &mut Vec<Finding>) {
+    let mut differ = |key: &str, old: String, new: String| {
+        if old != new {
+            let found = format!("is {old} in the running process, {new} here");
+            findings.push(finding(&["system", key], found));
+        }
+    };
+    differ(
+        "workers",
+        format!("{:?}", old.workers),
+        format!("{:?}", new.workers),
+    );
+    differ("idle", old.idle.to_string(), new.idle.to_string());
+    differ(
+        "sessions",
+        old.sessions.to_string(),
+        new.sessions.to_string(),
+    );
+    differ(
+        "sessions_v6",
+        old.sessions_v6.to_string(),
+        new.sessions_v6.to_string(),
+    );
+    differ(
+        "memory_mb",
+        old.memory_mb.to_string(),
+        new.memory_mb.to_string(),
+    );
+    differ(
+        "packet_buffers",
+        old.packet_buffers.to_string(),
+        new.packet_buffers.to_string(),
+    );
+    differ(
+        "eal_args",
+        format!("{:?}", old.eal_args),
+        format!("{:?}", new.eal_args),
+    );
+    differ(
+        "file_prefix",
+        old.file_prefix.to_string(),
+        new.file_prefix.to_string(),
+    );
+}
+
+fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut Vec<Finding>) {
+    let (old, now) = (running.devices(), new.devices());
+    let names = |devices: &[Device]| -> Vec<String> {
+        let names = devices.iter().map(|device| device.name.as_str().to_owned());
+        names.collect()
+    };
+    if names(&old) != names(&now) {
+        findings.push(finding(
+            &["port"],
+            format!(
+                "the devices are {} in the running process, {} here",
+                names(&old).join(" and "),
+                names(&now).join(" and ")
+            ),
+        ));
+        return;
+    }
+    for ((old, now), facts) in old.iter().zip(&now).zip(facts) {
+        let changed = [
+            ("queues", old.queues != now.queues),
+            ("rss", old.rss != now.rss),
+            ("rss_key", old.rss_key != now.rss_key),
+            ("mac", old.mac != now.mac),
+        ];
+        for (key, _) in changed.into_iter().filter(|&(_, changed)| changed) {
+            let path = of_device(new, now, key);
+            findings.push(Finding {
+                path,
+                found: format!("differs from what {} was started with", now.name.as_str()),
+                remedy: RESTART.to_owned(),
+            });
+        }
+        if now.mtu > facts.mtu {
+            findings.push(Finding {
+                path: of_device(new, now, "mtu"),
+                found: format!(
+                    "{} is more than the {} that {} was started with",
+                    now.mtu,
+                    facts.mtu,
+                    now.name.as_str()
+                ),
+                remedy: RESTART.to_owned(),
+            });
+        }
+    }
+}
+
+/// The key of the port that says something of a device: the first that has it, or the first port.
+fn of_device(config: &Config, device: &Device, key: &str) -> Path {
+    let ports = config.ports.iter().enumerate();
+    let mut ports: Vec<usize> = ports
+        .filter(|(_, port)| port.device == device.name)
+        .map(|(index, _)| index)
+        .collect();
+    let has = |&index: &usize| {
+        let settings = &config.ports[index].settings;
+        match key {
+            "queues" => settings.queues.is_some(),
+            "rss" => settings.rss.is_some(),
+            "rss_key" => settings.rss_key.is_some(),
+            "mac" => settings.mac.is_some(),
+            _ => config.ports[index].mtu == device.mtu,
+        }
+    };
+    ports.sort_by_key(|index| !has(index));
+    let index = ports.first().copied().unwrap_or_default();
+    Path::default().key("port").index(index).key(key)
+}
+
+#[cfg(test)]
+mod tests;
