@@ -26,6 +26,20 @@
 //!   gives it to its pool. Neither leaves a pointer behind.
 //! - **Frame bytes are initialised.** Huge pages come zeroed from the kernel, so that even bytes
 //!   that no device wrote have some value.
+//!
+//! # What drivers get wrong
+//!
+//! Safety ends where a driver breaks its own promises. Known of DPDK 22.11:
+//!
+//! - `net_memif` unmaps its ring from DPDK's interrupt thread when the peer disconnects, without
+//!   waiting for a thread that is in the middle of a burst. The process can die of it, as any DPDK
+//!   application can; keep memif peers alive for as long as the port. It also sets its counters back
+//!   to 0 then. Its server can send only after the client has received once, as that lends it buffers.
+//! - `net_af_packet` cuts frames longer than its `framesz` less 66 bytes (2,048 if not given), and
+//!   frames that a local kernel left the checksum of to an offload arrive without one: turn `tx`
+//!   offloads off at the sender (`ethtool -K eth0 tx off`). `framesz` less 32 bytes must fit into the
+//!   pool's buffers. VLAN tags are always taken out.
+//! - `net_ring` keeps its ring, and the frames in it, when it is closed.
 #![allow(unsafe_code)]
 
 mod cores;
