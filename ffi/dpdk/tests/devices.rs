@@ -30,6 +30,18 @@ fn memif_pair(config: &PortConfig, pool: &Pool) -> (Started, Started) {
     (server, client)
 }
 
+/// Closes one end, and the other when it has seen that: memif's interrupt thread gets into the way of
+/// whoever closes a device whose peer is closing.
+fn unplug(server: Started, client: Started) {
+    drop(client);
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.port.link().up {
+        assert!(Instant::now() < until, "the link stays up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+}
+
 fn scratch(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("sluice-dpdk-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -58,7 +70,7 @@ fn memif_carries_frames_both_ways_and_keeps_none() {
         extended.contains(&("rx_good_packets".to_owned(), 2)),
         "{extended:?}"
     );
-    drop((server, client));
+    unplug(server, client);
     assert_eq!(pool.in_use(), 0);
 }
 
@@ -77,6 +89,8 @@ fn jumbo_frames_cross_memif_in_one_buffer() {
     assert_eq!(received[0].bytes(), sent);
     assert!(!received[0].meta().segmented);
     assert_eq!(server.port.mtu(), 9000);
+    drop(received);
+    unplug(server, client);
 }
 
 #[test]
@@ -91,7 +105,8 @@ fn a_frame_in_several_buffers_says_so_and_is_freed_whole() {
     assert_eq!(received[0].total_len(), 5000);
     assert_eq!(received[0].bytes(), &sent[..received[0].bytes().len()]);
     assert!(small.in_use() > 1);
-    drop((received, server, client));
+    drop(received);
+    unplug(server, client);
     assert_eq!((small.in_use(), large.in_use()), (0, 0));
 }
 
@@ -100,12 +115,7 @@ fn the_link_goes_down_with_the_peer() {
     let _one = one_at_a_time();
     let pool = pool(1500);
     let (server, client) = memif_pair(&PortConfig::default(), &pool);
-    drop(client);
-    let until = Instant::now() + Duration::from_secs(10);
-    while server.port.link().up {
-        assert!(Instant::now() < until, "the link stays up");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    unplug(server, client);
 }
 
 #[test]
@@ -185,10 +195,11 @@ fn rss_is_taken_where_there_is_and_reported_where_there_is_none() {
         &pool,
     );
     assert!(!null.port.rss().hardware);
-    let (memif, _client) = memif_pair(&config(RssMode::Tuple), &pool);
+    let (memif, client) = memif_pair(&config(RssMode::Tuple), &pool);
     assert_eq!(memif.rx.len(), 2);
     let rss = memif.port.rss();
     assert!(!rss.hardware && rss.key.is_empty() && rss.table.is_empty());
+    unplug(memif, client);
 }
 
 #[test]
