@@ -1,5 +1,13 @@
-//! Configuration, controller, REST API.
+//! Sluice's control plane: configuration, controller, REST API.
+//!
+//! [`config`] reads and checks, [`compile`] makes snapshots for workers, [`controller`] executes
+//! whatever is asked for, [`api`] asks it over HTTP, and [`service`] runs the two on a thread. It
+//! sees neither DPDK nor packets: workers are reached through `sluice_dataplane::mailbox` and
+//! `sluice_dataplane::published`, devices through [`controller::Devices`].
 
+pub mod api;
 pub mod compile;
 pub mod config;
+pub mod controller;
 pub mod reload;
+pub mod service;

@@ -72,7 +72,8 @@ impl Registry {
 
     /// What a number stands for, even if the configuration no longer has it.
     pub fn service_name(&self, service: ServiceId) -> Option<&ServiceName> {
-        self.service_names.get(usize::from(service.0).checked_sub(1)?)
+        self.service_names
+            .get(usize::from(service.0).checked_sub(1)?)
     }
 
     /// The number of a service that is or was.

@@ -1,0 +1,85 @@
+//! What every request must pass.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Problem;
+
+/// How long a request may take, reading its body included.
+const TIME: Duration = Duration::from_secs(30);
+
+/// Ends requests that take too long.
+pub(super) async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "The request took too long",
+        )
+        .into_response(),
+    }
+}
+
+/// Refuses requests for other host names, as a browser sends them when a web page had its own name
+/// lead to the loopback address (DNS rebinding). Addresses and `localhost` are ours.
+pub(super) async fn check_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let ours = host.is_none_or(|host| host.to_str().is_ok_and(is_ours));
+    if !ours {
+        let problem = Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "foreign-host",
+            "The request is for another host",
+        );
+        let problem = problem.detail("use the address or `localhost` in the URL");
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_ours(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_ours() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "[::1]",
+            "localhost:1",
+            "LOCALHOST",
+        ] {
+            assert!(is_ours(host), "{host}");
+        }
+        for host in [
+            "example.net",
+            "example.net:8080",
+            "localhost.example.net",
+            "",
+            ":80",
+            "::1:x",
+        ] {
+            assert!(!is_ours(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::config::ConfigError;
+use crate::controller::ActionError;
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Names the kind of problem: `urn:sluice:problem:...`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind, for people.
+    pub title: String,
+    /// HTTP status code.
+    pub status: u16,
+    /// This very problem, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What is wrong with a configuration, all of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// JSON pointer (RFC 6901) of the value.
+    pub pointer: String,
+    /// The same as people write it: `port[0].mtu`.
+    pub path: String,
+    /// Line in the text, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What was found.
+    pub detail: String,
+    /// What would do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, kind: &str, title: &str) -> Self {
+        Self {
+            kind: format!("urn:sluice:problem:{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: None,
+            errors: Vec::new(),
+        }
+    }
+
+    pub(super) fn detail(mut self, detail: impl ToString) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// For a query or body that cannot be read.
+    pub(super) fn bad_request(detail: impl ToString) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request cannot be understood",
+        )
+        .detail(detail)
+    }
+
+    fn faults(mut self, error: ConfigError) -> Self {
+        let faults = error.problems.into_iter().map(|problem| Fault {
+            pointer: problem.finding.path.pointer(),
+            path: problem.finding.path.to_string(),
+            line: problem.line,
+            detail: problem.finding.found,
+            remedy: problem.finding.remedy,
+        });
+        self.errors = faults.collect();
+        self
+    }
+}
+
+impl From<ActionError> for Problem {
+    fn from(error: ActionError) -> Self {
+        let detail = error.to_string();
+        let (status, kind, title) = match &error {
+            ActionError::Config(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-configuration",
+                "The configuration is wrong; the one in use was kept",
+            ),
+            ActionError::NeedsRestart(_) => (
+                StatusCode::CONFLICT,
+                "restart-needed",
+                "A running Sluice cannot follow this change; the configuration in use was kept",
+            ),
+            ActionError::Compile(_) => (
+                StatusCode::CONFLICT,
+                "configuration-does-not-fit",
+                "The configuration does not fit; the one in use was kept",
+            ),
+            ActionError::Epoch { .. } => (
+                StatusCode::PRECONDITION_FAILED,
+                "configuration-changed",
+                "Somebody else has changed the configuration",
+            ),
+            ActionError::Unknown { .. } => (
+                StatusCode::BAD_REQUEST,
+                "unknown-name",
+                "A filter names what there is not",
+            ),
+            ActionError::Silent(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "worker-silent",
+                "A worker did not answer in time",
+            ),
+            ActionError::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many requests at once",
+            ),
+            ActionError::Stopped => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "Sluice is stopping",
+            ),
+        };
+        let problem = Self::new(status, kind, title).detail(detail);
+        match error {
+            ActionError::Config(faults) | ActionError::NeedsRestart(faults) => {
+                problem.faults(faults)
+            }
+            _ => problem,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// An action brought what another one brings: an error in this program.
+pub(super) fn mismatch() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "An error in Sluice; please report it",
+    )
+}

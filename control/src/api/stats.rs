@@ -1,0 +1,16 @@
+//! `/api/v1/stats`
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Problem;
+use super::problem::mismatch;
+use crate::controller::{Action, Handle, Outcome, Stats};
+
+/// `GET`: all counters.
+pub(super) async fn read(State(handle): State<Handle>) -> Result<Json<Stats>, Problem> {
+    match handle.call(Action::Stats).await? {
+        Outcome::Stats(stats) => Ok(Json(*stats)),
+        _ => Err(mismatch()),
+    }
+}

@@ -1,0 +1,16 @@
+//! `/api/v1/status`
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Problem;
+use super::problem::mismatch;
+use crate::controller::{Action, Handle, Outcome, Status};
+
+/// `GET`: what runs, and how it is.
+pub(super) async fn read(State(handle): State<Handle>) -> Result<Json<Status>, Problem> {
+    match handle.call(Action::Status).await? {
+        Outcome::Status(status) => Ok(Json(*status)),
+        _ => Err(mismatch()),
+    }
+}

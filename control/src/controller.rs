@@ -1,0 +1,352 @@
+//! The controller: executes [`Action`]s, one at a time, and keeps workers supplied with snapshots.
+//!
+//! It owns the configuration in use. What takes an answer of workers is left pending and finished
+//! when their messages come; nothing in here waits. [`Controller::submit`] and [`Controller::poll`]
+//! can be called by anybody; [`Controller::run`] does it for requests that come over a channel.
+
+mod action;
+mod devices;
+mod link;
+mod pending;
+mod questions;
+mod report;
+mod sessions;
+mod stats;
+mod status;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluice_dataplane::io::DeviceId;
+use sluice_dataplane::mailbox::{
+    EndRequest, Event, FromWorker, RequestId, ToWorker, WorkerEnd, mailbox,
+};
+use sluice_dataplane::published::{Published, Publisher};
+use sluice_dataplane::snapshot::{PortId, Snapshot};
+use tokio::sync::mpsc;
+
+pub use action::{
+    Action, ActionError, Answer, Ended, FlowView, Handle, Neighbour, Outcome, Replaced, Request,
+    Route, SessionCursor, SessionFilter, SessionList, SessionQuery, SessionView,
+};
+pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
+pub use stats::{Counts, DeviceStats, PortStats, ServerStats, ServiceStats, Stats, WorkerStats};
+pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
+
+use crate::compile::{self, CompileError, DeviceFacts, Registry};
+use crate::config::{Config, Source};
+use crate::reload;
+use link::WorkerLink;
+use pending::{Pending, Work};
+
+
+/// How long workers have to adopt a snapshot before the answer says that they have not.
+const ADOPTION: Duration = Duration::from_secs(5);
+/// How long a question to workers may take. Looking through ten million sessions takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often links are looked at.
+const LINK_INTERVAL: Duration = Duration::from_secs(1);
+/// Actions that wait for workers at most.
+const MAX_PENDING: usize = 64;
+/// How often mailboxes are looked at while something is expected, and otherwise.
+const SOON: Duration = Duration::from_millis(1);
+const LATER: Duration = Duration::from_millis(50);
+
+/// What a worker needs of control.
+#[derive(Debug)]
+pub struct WorkerSide {
+    /// The configuration to begin with.
+    pub snapshot: Arc<Snapshot>,
+    /// Its end of the mailbox.
+    pub mailbox: WorkerEnd,
+    /// Its counters.
+    pub publisher: Publisher,
+}
+
+/// See the module's docs.
+pub struct Controller {
+    version: String,
+    started: Instant,
+    config: Arc<Config>,
+    /// What the process was started with.
+    facts: Vec<DeviceFacts>,
+    registry: Registry,
+    snapshot: Arc<Snapshot>,
+    workers: Vec<WorkerLink>,
+    published: Arc<Published>,
+    devices: Box<dyn Devices>,
+    links: Vec<Link>,
+    links_seen: Instant,
+    pending: HashMap<RequestId, Pending>,
+    last_request: RequestId,
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller")
+            .field("epoch", &self.snapshot.epoch)
+            .field("pending", &self.pending)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Controller {
+    /// A controller, and what the workers need, in the order of `system.workers`. `facts` are in the
+    /// order of [`Config::devices`]. `version` is shown by the API.
+    ///
+    /// # Errors
+    /// [`CompileError`] if the configuration does not fit these devices.
+    pub fn new(
+        config: Config,
+        facts: Vec<DeviceFacts>,
+        devices: Box<dyn Devices>,
+        version: &str,
+    ) -> Result<(Self, Vec<WorkerSide>), CompileError> {
+        let layout = compile::layout(&config);
+        let mut registry = Registry::new(layout);
+        let snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
+        let (published, publishers) = Published::new(config.system.workers.len(), layout);
+        let mut links = Vec::new();
+        let mut sides = Vec::new();
+        for publisher in publishers {
+            let (control, worker) = mailbox();
+            links.push(WorkerLink::new(control, snapshot.epoch));
+            sides.push(WorkerSide {
+                snapshot: Arc::clone(&snapshot),
+                mailbox: worker,
+                publisher,
+            });
+        }
+        let now = Instant::now();
+        let mut controller = Self {
+            version: version.to_owned(),
+            started: now,
+            config: Arc::new(config),
+            links: vec![Link::default(); facts.len()],
+            links_seen: now,
+            facts,
+            registry,
+            snapshot,
+            workers: links,
+            published,
+            devices,
+            pending: HashMap::new(),
+            last_request: RequestId(0),
+        };
+        controller.look_at_links();
+        Ok((controller, sides))
+    }
+
+    /// The counters of all workers.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Executes requests until all handles are gone.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        loop {
+            let nap = if self.pending.is_empty() { LATER } else { SOON };
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(Request { action, answer }) => self.submit(action, answer, Instant::now()),
+                    None => return,
+                },
+                () = tokio::time::sleep(nap) => {}
+            }
+            self.poll(Instant::now());
+        }
+    }
+
+    /// Begins an action. The answer comes at once or out of a later [`Controller::poll`].
+    pub fn submit(&mut self, action: Action, answer: Answer, now: Instant) {
+        let outcome = match action {
+            Action::ReadConfig => Ok(Outcome::Config {
+                config: Arc::clone(&self.config),
+                epoch: self.snapshot.epoch,
+            }),
+            Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
+            Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
+            Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
+            waiting if self.pending.len() >= MAX_PENDING => {
+                tracing::warn!(?waiting, "too many requests wait for workers");
+                Err(ActionError::Busy)
+            }
+            Action::ReplaceConfig { source, expected } => match self.replace(source, expected) {
+                Ok(epoch) => return self.wait(Work::Adopt(epoch), answer, now + ADOPTION),
+                Err(why) => Err(why),
+            },
+            Action::ListSessions(query) => match sessions::resolve(&query.filter, &self.registry) {
+                Ok(filter) => {
+                    let work = Work::List {
+                        filter,
+                        limit: query.limit,
+                        worker: query.from.worker,
+                        rows: Vec::new(),
+                    };
+                    let request = self.wait_for(work, answer, now + PATIENCE);
+                    return self.ask_for_sessions(request, query.from.entry);
+                }
+                Err(why) => Err(why),
+            },
+            Action::EndSessions(filter) => match sessions::resolve(&filter, &self.registry) {
+                Ok(filter) => {
+                    let left = (0..self.workers.len()).collect();
+                    let work = Work::End { left, ended: 0 };
+                    let request = self.wait_for(work, answer, now + PATIENCE);
+                    for worker in &mut self.workers {
+                        let end = EndRequest::new(request, filter);
+                        worker.send(ToWorker::EndSessions(Box::new(end)));
+                    }
+                    return;
+                }
+                Err(why) => Err(why),
+            },
+            Action::ListNeighbours => {
+                let work = Work::Neighbours {
+                    worker: 0,
+                    rows: HashMap::new(),
+                };
+                let request = self.wait_for(work, answer, now + PATIENCE);
+                return self.ask_for_neighbours(request, 0);
+            }
+        };
+        // Whoever asked may have gone away.
+        let _ = answer.send(outcome);
+    }
+
+    /// Takes messages of workers, finishes what can be finished, gives up on what took too long.
+    pub fn poll(&mut self, now: Instant) {
+        for worker in 0..self.workers.len() {
+            self.workers[worker].flush();
+            while let Some(message) = self.workers[worker].receive() {
+                self.take(worker, message);
+            }
+        }
+        self.finish_adoptions(now);
+        let late = |(&request, pending): (&RequestId, &Pending)| {
+            (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
+        };
+        let late: Vec<RequestId> = self.pending.iter().filter_map(late).collect();
+        for request in late {
+            if let Some(pending) = self.pending.remove(&request) {
+                let silent = pending.work.waits_for();
+                let _ = pending.answer.send(Err(ActionError::Silent(silent)));
+            }
+        }
+        if now.saturating_duration_since(self.links_seen) >= LINK_INTERVAL {
+            self.links_seen = now;
+            self.look_at_links();
+        }
+    }
+
+    fn wait(&mut self, work: Work, answer: Answer, deadline: Instant) {
+        self.wait_for(work, answer, deadline);
+    }
+
+    fn wait_for(&mut self, work: Work, answer: Answer, deadline: Instant) -> RequestId {
+        self.last_request.0 += 1;
+        let pending = Pending {
+            answer,
+            deadline,
+            work,
+        };
+        self.pending.insert(self.last_request, pending);
+        self.last_request
+    }
+
+    /// Checks a configuration and sends it to the workers.
+    fn replace(&mut self, source: Source, expected: Option<u32>) -> Result<u32, ActionError> {
+        let current = self.snapshot.epoch;
+        if let Some(expected) = expected.filter(|&expected| expected != current) {
+            return Err(ActionError::Epoch { expected, current });
+        }
+        let config = Config::read(source).map_err(ActionError::Config)?;
+        reload::check(&self.config, &self.facts, &config).map_err(ActionError::NeedsRestart)?;
+        let epoch = current + 1;
+        let snapshot = compile::compile(&config, &self.facts, &mut self.registry, epoch)?;
+        self.snapshot = Arc::new(snapshot);
+        self.config = Arc::new(config);
+        for worker in &mut self.workers {
+            worker.swap(Arc::clone(&self.snapshot));
+        }
+        tracing::info!(epoch, "configuration replaced");
+        Ok(epoch)
+    }
+
+    fn finish_adoptions(&mut self, now: Instant) {
+        let in_force = self.epoch_in_force();
+        let done = |(&request, pending): (&RequestId, &Pending)| match pending.work {
+            Work::Adopt(epoch) if epoch <= in_force || pending.deadline <= now => {
+                Some((request, epoch))
+            }
+            _ => None,
+        };
+        let done: Vec<(RequestId, u32)> = self.pending.iter().filter_map(done).collect();
+        for (request, epoch) in done {
+            let replaced = Replaced {
+                epoch,
+                in_force: epoch <= in_force,
+            };
+            self.answer(request, Ok(Outcome::Replaced(replaced)));
+        }
+    }
+
+    /// The epoch that every worker has reached.
+    fn epoch_in_force(&self) -> u32 {
+        let epochs = self.workers.iter().map(|worker| worker.epoch);
+        epochs.min().unwrap_or(self.snapshot.epoch)
+    }
+
+    fn answer(&mut self, request: RequestId, outcome: Result<Outcome, ActionError>) {
+        if let Some(pending) = self.pending.remove(&request) {
+            let _ = pending.answer.send(outcome);
+        }
+    }
+
+    fn take(&mut self, worker: usize, message: FromWorker) {
+        match message {
+            FromWorker::Retired(snapshot) => {
+                tracing::debug!(worker, epoch = snapshot.epoch, "snapshot retired");
+            }
+            FromWorker::Sessions(page) => self.take_sessions(worker, &page),
+            FromWorker::Ended(end) => self.take_ended(worker, &end),
+            FromWorker::Neighbours(page) => self.take_neighbours(&page),
+            FromWorker::Event(event) => self.log(event),
+        }
+    }
+
+    fn log(&self, event: Event) {
+        match event {
+            Event::AddressConflict { port, address, mac } => {
+                let port = self.port_name(port);
+                tracing::warn!(port, %address, %mac, "another station has an address of ours");
+            }
+            Event::NeighbourLost { port, address } => {
+                let port = self.port_name(port);
+                tracing::warn!(port, %address, "next hop does not answer");
+            }
+        }
+    }
+
+    fn port_name(&self, port: PortId) -> String {
+        let port = self.registry.ports().get(usize::from(port.0));
+        port.cloned().unwrap_or_default()
+    }
+
+    fn look_at_links(&mut self) {
+        for (at, known) in (0..).zip(&mut self.links) {
+            let link = self.devices.link(DeviceId(at));
+            if link.up != known.up {
+                let device = self.snapshot.devices.get(usize::from(at));
+                let device = device.map_or("", |device| device.name.as_str());
+                if link.up {
+                    tracing::info!(device, speed_mbps = link.speed_mbps, "link is up");
+                } else {
+                    tracing::warn!(device, "link is down");
+                }
+            }
+            *known = link;
+        }
+    }
+}

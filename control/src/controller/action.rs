@@ -1,0 +1,342 @@
+//! What can be asked of the controller, and what it answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::Serialize;
+use sluice_dataplane::mailbox::{Cursor, Table, TupleFilter};
+use tokio::sync::{mpsc, oneshot};
+
+use super::stats::Stats;
+use super::status::Status;
+use crate::compile::CompileError;
+use crate::config::{Config, ConfigError, Source};
+
+/// Everything that can be asked. Each request of the API is one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The configuration in use.
+    ReadConfig,
+    /// Check and use another configuration.
+    ReplaceConfig {
+        /// Its text.
+        source: Source,
+        /// Only if this is the epoch of the one in use.
+        expected: Option<u32>,
+    },
+    /// What runs, and how it is.
+    Status,
+    /// All counters.
+    Stats,
+    /// A page of sessions.
+    ListSessions(SessionQuery),
+    /// End the sessions that match.
+    EndSessions(SessionFilter),
+    /// The neighbour tables.
+    ListNeighbours,
+    /// The routes.
+    ListRoutes,
+}
+
+/// What an action brought.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Of [`Action::ReadConfig`].
+    Config {
+        /// The configuration in use.
+        config: Arc<Config>,
+        /// Its epoch.
+        epoch: u32,
+    },
+    /// Of [`Action::ReplaceConfig`].
+    Replaced(Replaced),
+    /// Of [`Action::Status`].
+    Status(Box<Status>),
+    /// Of [`Action::Stats`].
+    Stats(Box<Stats>),
+    /// Of [`Action::ListSessions`].
+    Sessions(SessionList),
+    /// Of [`Action::EndSessions`].
+    Ended(Ended),
+    /// Of [`Action::ListNeighbours`].
+    Neighbours(Vec<Neighbour>),
+    /// Of [`Action::ListRoutes`].
+    Routes(Vec<Route>),
+}
+
+/// Why an action was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(ConfigError),
+    /// The configuration is right, and a running process cannot follow it.
+    #[error("{0}")]
+    NeedsRestart(ConfigError),
+    /// The configuration is right, and cannot be used.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The configuration in use is not the one that was expected.
+    #[error("the configuration was changed: its epoch is {current}, not {expected}")]
+    Epoch {
+        /// Expected.
+        expected: u32,
+        /// In use.
+        current: u32,
+    },
+    /// A filter names something that there is not.
+    #[error("there is no {kind} {name:?}")]
+    Unknown {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A worker did not answer in time.
+    #[error("worker {0} does not answer")]
+    Silent(usize),
+    /// There are too many questions open.
+    #[error("too many requests at once; try again")]
+    Busy,
+    /// The controller has stopped.
+    #[error("Sluice is stopping")]
+    Stopped,
+}
+
+/// A configuration was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// Its epoch.
+    pub epoch: u32,
+    /// All workers work by it. False: not all have said so in time; they will.
+    pub in_force: bool,
+}
+
+/// Sessions were ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    /// How many.
+    pub ended: u64,
+}
+
+/// Which sessions, by names; what is `None` matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// IP protocol.
+    pub proto: Option<u8>,
+    /// A TCP state's name, or `new` or `replied` for other protocols.
+    pub state: Option<String>,
+    /// A service's name: of a virtual server, or with its kind in front (`forward/ssh`).
+    pub service: Option<String>,
+    /// A real server, `pool/name`.
+    pub server: Option<String>,
+    /// Any of the four addresses.
+    pub address: Option<IpNet>,
+    /// Any of the four ports.
+    pub port: Option<u16>,
+    /// The opener's tuple.
+    pub original: TupleFilter,
+    /// The tuple that answers it.
+    pub reply: TupleFilter,
+}
+
+impl SessionFilter {
+    /// Whether it matches all sessions.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A question for sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionQuery {
+    /// Which.
+    pub filter: SessionFilter,
+    /// How many at most.
+    pub limit: usize,
+    /// Where to go on.
+    pub from: SessionCursor,
+}
+
+/// Where a listing goes on: in a worker's tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionCursor {
+    /// The worker.
+    pub worker: usize,
+    /// The entry.
+    pub entry: Cursor,
+}
+
+impl std::fmt::Display for SessionCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let family = match self.entry.table {
+            Table::V4 => 4,
+            Table::V6 => 6,
+        };
+        write!(f, "{}.{family}.{}", self.worker, self.entry.index)
+    }
+}
+
+impl std::str::FromStr for SessionCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('.');
+        let mut part = || parts.next().ok_or(());
+        let worker = part()?.parse().map_err(drop)?;
+        let table = match part()? {
+            "4" => Table::V4,
+            "6" => Table::V6,
+            _ => return Err(()),
+        };
+        let index = part()?.parse().map_err(drop)?;
+        match parts.next() {
+            None => Ok(Self {
+                worker,
+                entry: Cursor { table, index },
+            }),
+            Some(_) => Err(()),
+        }
+    }
+}
+
+/// A page of sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionList {
+    /// In no particular order; a session that lives is on exactly one page.
+    pub sessions: Vec<SessionView>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A session, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionView {
+    /// The worker that owns it.
+    pub worker: usize,
+    /// Protocol by name, or its number.
+    pub protocol: String,
+    /// TCP state, or `new` or `replied`.
+    pub state: &'static str,
+    /// The opener's packets.
+    pub original: FlowView,
+    /// The packets that answer.
+    pub reply: FlowView,
+    /// Kind and name of the service, `virtual_server/web`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The real server, `pool/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Milliseconds since it was opened.
+    pub age_ms: u32,
+    /// Milliseconds since its last packet.
+    pub idle_ms: u32,
+    /// Milliseconds until it ends, if no packet comes.
+    pub expires_ms: u32,
+}
+
+/// One direction of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FlowView {
+    /// Zone that its packets come from.
+    pub zone: String,
+    /// Source address, as they arrive.
+    pub source: IpAddr,
+    /// Source port, or the identifier of an echo request.
+    pub source_port: u16,
+    /// Destination address, as they arrive.
+    pub destination: IpAddr,
+    /// Destination port, or the identifier of an echo reply.
+    pub destination_port: u16,
+    /// Packets, modulo 2^32.
+    pub packets: u32,
+    /// Bytes (IP length), modulo 2^40.
+    pub bytes: u64,
+}
+
+/// A neighbour, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Neighbour {
+    /// The port that it is behind.
+    pub port: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address, if it has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// `reachable`, `stale`, `resolving`, `failed` or `static`.
+    pub state: &'static str,
+    /// Milliseconds since it was last heard of.
+    pub age_ms: u32,
+}
+
+/// A route, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// The destination network.
+    pub to: IpNet,
+    /// The router; absent for connected networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The port that it leaves by.
+    pub port: String,
+}
+
+/// An action, and where its outcome goes.
+#[derive(Debug)]
+pub struct Request {
+    /// What to do.
+    pub action: Action,
+    /// Where to say what came of it.
+    pub answer: Answer,
+}
+
+/// Where the outcome of an action goes.
+pub type Answer = oneshot::Sender<Result<Outcome, ActionError>>;
+
+/// The way to a controller. Clones lead to the same one.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+}
+
+/// Requests that wait for the controller at most.
+const WAITING: usize = 64;
+
+impl Handle {
+    /// A way, and its other end.
+    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(WAITING);
+        (Self { requests }, receiver)
+    }
+
+    /// Has the controller do something.
+    ///
+    /// # Errors
+    /// [`ActionError`] says why it was not done.
+    pub async fn call(&self, action: Action) -> Result<Outcome, ActionError> {
+        let (answer, outcome) = oneshot::channel();
+        let request = Request { action, answer };
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| ActionError::Stopped)?;
+        outcome.await.unwrap_or(Err(ActionError::Stopped))
+    }
+
+    /// The same from a thread without a runtime.
+    ///
+    /// # Errors
+    /// [`ActionError`] says why it was not done.
+    pub fn call_blocking(&self, action: Action) -> Result<Outcome, ActionError> {
+        let (answer, outcome) = oneshot::channel();
+        let request = Request { action, answer };
+        self.requests
+            .blocking_send(request)
+            .map_err(|_| ActionError::Stopped)?;
+        outcome.blocking_recv().unwrap_or(Err(ActionError::Stopped))
+    }
+}

@@ -1,0 +1,51 @@
+//! Actions that wait for workers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use sluice_dataplane::mailbox::{Filter, NeighbourRow, SessionRow};
+use sluice_dataplane::snapshot::PortId;
+
+use super::action::Answer;
+
+/// An action that is not done yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) answer: Answer,
+    /// When to give up.
+    pub(super) deadline: Instant,
+    pub(super) work: Work,
+}
+
+/// What is left of it.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// All workers have to reach this epoch.
+    Adopt(u32),
+    /// Workers are asked one after the other until the page is full.
+    List {
+        filter: Filter,
+        limit: usize,
+        worker: usize,
+        rows: Vec<(usize, SessionRow)>,
+    },
+    /// Workers that have not answered, and what the others ended.
+    End { left: Vec<usize>, ended: u64 },
+    /// Workers are asked one after the other; the latest news of each neighbour.
+    Neighbours {
+        worker: usize,
+        rows: HashMap<(PortId, IpAddr), NeighbourRow>,
+    },
+}
+
+impl Work {
+    /// The worker that it waits for, to blame it.
+    pub(super) fn waits_for(&self) -> usize {
+        match self {
+            Self::Adopt(_) => 0,
+            Self::List { worker, .. } | Self::Neighbours { worker, .. } => *worker,
+            Self::End { left, .. } => left.first().copied().unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! All counters, by name.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sluice_dataplane::counters::DropReason;
+use sluice_dataplane::published::{
+    FlowCounter, PortCounter, Published, Slot, Values, WorkerCounter,
+};
+use sluice_dataplane::snapshot::{PortId, ServerId, ServerState, ServiceId};
+
+use super::devices::{DeviceCounters, Link};
+use crate::compile::Registry;
+
+/// Counters by name.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// All counters, since the start of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// All workers together.
+    pub total: WorkerStats,
+    /// In the order of `system.workers`.
+    pub workers: Vec<WorkerStats>,
+    /// In the order of the configuration.
+    pub ports: Vec<PortStats>,
+    /// What devices count by themselves, in the order in which ports name them.
+    pub devices: Vec<DeviceStats>,
+    /// Virtual servers, forwards, static translations, SNAT and firewall rules.
+    pub services: Vec<ServiceStats>,
+    /// Real servers.
+    pub servers: Vec<ServerStats>,
+}
+
+/// Counters of a worker. `received` is the sum of `forwarded`, `redirected`, `punted`, `consumed`,
+/// `held` and all of `dropped`; for one worker `held` may be negative, because a frame that it takes
+/// over from another was received there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerStats {
+    /// Frames that wait, those in rings between workers included.
+    pub held: i64,
+    /// Frames that wait for a neighbour or a fragment.
+    pub waiting: u64,
+    /// All others, see [`WorkerCounter`].
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Frames dropped by reason, see [`DropReason`].
+    pub dropped: Counts,
+}
+
+impl WorkerStats {
+    fn new(values: &Values) -> Self {
+        let count = |counter| values.get(Slot::Worker(counter));
+        let others = WorkerCounter::ALL
+            .iter()
+            .filter(|&&counter| counter != WorkerCounter::Held);
+        let drops = DropReason::ALL.iter();
+        let waiting = count(WorkerCounter::Held);
+        let in_rings =
+            count(WorkerCounter::HandedOver).wrapping_sub(count(WorkerCounter::TakenOver));
+        Self {
+            held: waiting.wrapping_add(in_rings).cast_signed(),
+            waiting,
+            counts: others
+                .map(|&counter| (counter.name(), count(counter)))
+                .collect(),
+            dropped: drops
+                .map(|&reason| (reason.name(), values.get(Slot::Drop(reason))))
+                .collect(),
+        }
+    }
+}
+
+/// Counters of a logical port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PortStats {
+    /// Its name.
+    pub name: String,
+    /// See [`PortCounter`].
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// What a device counts by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceStats {
+    /// Its name.
+    pub name: String,
+    /// State of its link.
+    pub link: Link,
+    /// Its counters.
+    #[serde(flatten)]
+    pub counters: DeviceCounters,
+}
+
+/// Counters of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceStats {
+    /// `virtual_server`, `forward`, `static`, `snat` or `firewall`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Sessions now.
+    pub sessions: u64,
+    /// See [`FlowCounter`].
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Counters of a real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerStats {
+    /// `pool/name`.
+    pub name: String,
+    /// `up`, `draining` or `down`.
+    pub state: &'static str,
+    /// Its share.
+    pub weight: u16,
+    /// Sessions now.
+    pub sessions: u64,
+    /// See [`FlowCounter`].
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Counters of all workers, copied at one time.
+pub(super) struct Reading {
+    workers: Vec<Values>,
+    total: Values,
+}
+
+impl Reading {
+    pub(super) fn of(published: &Published) -> Self {
+        let workers: Vec<Values> = (0..published.workers())
+            .map(|worker| published.worker(worker))
+            .collect();
+        let mut total = Values::zero(published.layout());
+        for worker in &workers {
+            total.add(worker);
+        }
+        Self { workers, total }
+    }
+
+    pub(super) fn total(&self) -> WorkerStats {
+        let mut total = WorkerStats::new(&self.total);
+        // An epoch is not a count.
+        total.counts.remove(WorkerCounter::Epoch.name());
+        total
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerStats> {
+        self.workers.iter().map(WorkerStats::new).collect()
+    }
+
+    pub(super) fn port(&self, name: &str, port: PortId) -> PortStats {
+        let counts = PortCounter::ALL
+            .iter()
+            .map(|&counter| (counter.name(), self.total.get(Slot::Port(port, counter))));
+        PortStats {
+            name: name.to_owned(),
+            counts: counts.collect(),
+        }
+    }
+
+    pub(super) fn service(&self, id: ServiceId, registry: &Registry) -> Option<ServiceStats> {
+        let name = registry.service_name(id)?;
+        let (counts, sessions) = self.flows(|counter| Slot::Service(id, counter));
+        Some(ServiceStats {
+            kind: name.kind,
+            name: name.name.clone(),
+            sessions,
+            counts,
+        })
+    }
+
+    pub(super) fn server(
+        &self,
+        id: ServerId,
+        server: &sluice_dataplane::snapshot::RealServer,
+    ) -> ServerStats {
+        let (counts, sessions) = self.flows(|counter| Slot::Server(id, counter));
+        ServerStats {
+            name: server.name.clone(),
+            state: match server.state {
+                ServerState::Up => "up",
+                ServerState::Draining => "draining",
+                ServerState::Down => "down",
+            },
+            weight: server.weight,
+            sessions,
+            counts,
+        }
+    }
+
+    fn flows(&self, slot: impl Fn(FlowCounter) -> Slot) -> (Counts, u64) {
+        let count = |counter| self.total.get(slot(counter));
+        let counts = FlowCounter::ALL
+            .iter()
+            .map(|&counter| (counter.name(), count(counter)));
+        let now = count(FlowCounter::Opened).saturating_sub(count(FlowCounter::Ended));
+        (counts.collect(), now)
+    }
+}

@@ -1,0 +1,118 @@
+//! The control thread: controller and REST API on one runtime, away from the workers' cores.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::api;
+use crate::config::Source;
+use crate::controller::{Action, ActionError, Controller, Handle, Outcome, Replaced};
+
+/// A running control thread. Stops when dropped.
+#[derive(Debug)]
+pub struct Service {
+    handle: Handle,
+    config: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts the thread; it inherits the caller's cores. `listener` comes from [`api::bind`],
+    /// `config` is the file that [`Service::reload`] reads.
+    ///
+    /// # Errors
+    /// If the system has no thread or no event queue to give.
+    pub fn start(controller: Controller, listener: TcpListener, config: &Path) -> io::Result<Self> {
+        let (handle, requests) = Handle::new();
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let router = api::router(handle.clone());
+        let thread = std::thread::Builder::new().name("sluice-control".to_owned());
+        let thread = thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::spawn(async {
+                    if let Err(error) = api::serve(listener, router).await {
+                        tracing::error!(%error, "the API does not run");
+                    }
+                });
+                tokio::select! {
+                    () = controller.run(requests) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self {
+            handle,
+            config: config.to_owned(),
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The way to the controller.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Reads the configuration file again and uses it, as SIGHUP asks for. What came of it is logged,
+    /// a line for everything that is wrong.
+    ///
+    /// # Errors
+    /// [`ActionError`]; the configuration in use is kept.
+    pub fn reload(&self) -> Result<Replaced, ActionError> {
+        let outcome = Source::file(&self.config)
+            .map_err(ActionError::Config)
+            .and_then(|source| {
+                let expected = None;
+                self.handle
+                    .call_blocking(Action::ReplaceConfig { source, expected })
+            });
+        match outcome {
+            Ok(Outcome::Replaced(replaced)) => {
+                if !replaced.in_force {
+                    tracing::warn!(
+                        epoch = replaced.epoch,
+                        "not all workers have taken the new configuration yet"
+                    );
+                }
+                Ok(replaced)
+            }
+            Ok(_) => Err(ActionError::Stopped),
+            Err(why) => {
+                for line in why.to_string().lines() {
+                    tracing::error!("{line}");
+                }
+                tracing::error!("the configuration in use was kept");
+                Err(why)
+            }
+        }
+    }
+
+    /// Stops the thread and waits for it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control thread ended by a panic");
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
