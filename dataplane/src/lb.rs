@@ -50,12 +50,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// Every id that there can be, in some 5 MiB.
     fn default() -> Self {
         Self {
-            services: 4096,
-            servers: 4096,
-            members: 16_384,
-            clients: 65_536,
+            services: 1 << 16,
+            servers: 1 << 16,
+            members: 1 << 16,
+            clients: 1 << 16,
         }
     }
 }
@@ -112,7 +113,7 @@ impl Balancer {
     /// Takes all memory that it will ever need.
     ///
     /// `loads` has the worker's own counts and the boards of all others. `hasher` is keyed alike on
-    /// all workers, and on all appliances that are to send a client to the same server.
+    /// all workers.
     ///
     /// # Errors
     /// [`OutOfMemory`]
@@ -181,7 +182,7 @@ impl Balancer {
                 scheduler::least_connections(turn, members, &mut self.loads, true, now)
             }
             Scheduler::SourceHash(rendezvous) => {
-                rendezvous.get(hash::of_client(&self.hasher, tuple.src, 0))
+                rendezvous.get(hash::of_client(&hash::EVERYWHERE, tuple.src, 0))
             }
             Scheduler::Maglev(table) => {
                 let index = table.get(hash::of_client(&self.hasher, tuple.src, tuple.sport))?;

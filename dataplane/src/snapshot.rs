@@ -313,7 +313,8 @@ pub enum Scheduler {
     LeastConnections,
     /// The one with the fewest sessions for its weight.
     WeightedLeastConnections,
-    /// By a hash of the client's address (rendezvous, weighted): the same client, the same server.
+    /// By a hash of the client's address (rendezvous, weighted): the same client, the same server, at
+    /// every appliance and after every restart.
     SourceHash(Rendezvous),
     /// By a hash of client address and port over a Maglev table (NSDI 2016).
     Maglev(MaglevTable),

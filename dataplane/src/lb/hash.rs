@@ -4,6 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_wire::{Key, KeyHasher, Tuple, V4, V6};
 
+/// A key that is no secret, for choices that must be the same on every appliance and after every
+/// restart. Whoever has many addresses can find out which of them go to one server.
+pub const EVERYWHERE: KeyHasher = KeyHasher::new([
+    0x9ae1_6a3b_2f90_404f,
+    0xc949_d7c7_509e_6557,
+    0xff51_afd7_ed55_8ccd,
+    0x8764_b3f3_5d8b_e4a9,
+]);
+
 /// A hash of a server's name that depends on nothing else: not on the process, the machine, the
 /// place in the configuration or the other servers. `salt` makes independent hashes of one name.
 pub fn of_name(name: &str, salt: u64) -> u64 {

@@ -258,6 +258,23 @@ fn ties_go_round() {
     assert_eq!([(); 6].map(|()| one_by_one()), [1, 2, 3, 1, 2, 3]);
 }
 
+/// Where clients go must not depend on the process, and not on the version: this is who went where
+/// when it was released.
+#[test]
+fn source_hash_is_the_same_everywhere() {
+    let servers = servers(&[1, 2, 1]);
+    let source = Scheduler::SourceHash(Rendezvous::build(&[1, 2, 3].map(ServerId), &servers));
+    let vs = vs(1, source, &[1, 2, 3]);
+    let tally = Tally::new(&mut Heap, LIMITS.servers).unwrap();
+    let loads = Loads::new(&mut Heap, tally, []).unwrap();
+    let other_secret = KeyHasher::new([5, 6, 7, 8]);
+    let mut lb = Balancer::new(&mut Heap, &LIMITS, (0, 1), loads, other_secret).unwrap();
+    lb.lay_out(std::slice::from_ref(&vs), &servers);
+    let hosts: [u8; 16] = std::array::from_fn(|host| host as u8);
+    let goes = hosts.map(|host| lb.pick(&vs, &from(host, 1), 0).unwrap().0);
+    assert_eq!(goes, [2, 2, 2, 2, 1, 1, 3, 2, 2, 3, 1, 3, 2, 2, 2, 1]);
+}
+
 #[test]
 fn source_hash_goes_by_address_and_maglev_by_port_as_well() {
     let servers = servers(&[1, 1, 1, 1, 1]);
