@@ -3,12 +3,14 @@
 use super::Worker;
 use super::burst::Packet;
 use crate::counters::DropReason;
-use crate::handoff::{Message, Passed, Why};
+use crate::handoff::{Message, Passed, RING_SIZE, Why};
 use crate::io::Io;
 use crate::published::WorkerCounter;
 
-/// Messages taken from the ring per poll at most; a burst of a few devices.
-const BUDGET: usize = 256;
+/// Messages taken from the ring at a time: as many as it holds, so that whatever was in it when a
+/// burst was received is dealt with before the burst is. Fewer would let a reply overtake the
+/// registration of its session.
+const BUDGET: usize = RING_SIZE;
 
 impl<I: Io> Worker<I> {
     /// Hands a packet to another worker.
