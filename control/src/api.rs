@@ -24,6 +24,8 @@ pub use server::{bind, serve};
 
 use crate::controller::Handle;
 
+#[cfg(test)]
+mod tests;
 
 /// Largest request body: a configuration of some ten thousand rules.
 const MAX_BODY: usize = 8 << 20;
@@ -50,6 +52,7 @@ pub fn router(handle: Handle) -> Router {
             )
         })
         .layer(from_fn(guard::limit_time))
+        .layer(from_fn(guard::limit_size))
         .layer(from_fn(guard::check_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(handle)

@@ -40,6 +40,8 @@ use crate::reload;
 use link::WorkerLink;
 use pending::{Pending, Work};
 
+#[cfg(test)]
+mod tests;
 
 /// How long workers have to adopt a snapshot before the answer says that they have not.
 const ADOPTION: Duration = Duration::from_secs(5);

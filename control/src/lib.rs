@@ -11,3 +11,6 @@ pub mod config;
 pub mod controller;
 pub mod reload;
 pub mod service;
+
+#[cfg(test)]
+mod testing;

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Problem;
+use super::{MAX_BODY, Problem};
 
 /// How long a request may take, reading its body included.
 const TIME: Duration = Duration::from_secs(30);
@@ -24,6 +24,23 @@ pub(super) async fn limit_time(request: Request, next: Next) -> Response {
         )
         .into_response(),
     }
+}
+
+/// Refuses a body that says that it is too large before it is sent. One that does not say is cut off
+/// by axum's limit.
+pub(super) async fn limit_size(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
+        return Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The body is too large",
+        )
+        .detail(format!("it may have {MAX_BODY} bytes"))
+        .into_response();
+    }
+    next.run(request).await
 }
 
 /// Refuses requests for other host names, as a browser sends them when a web page had its own name

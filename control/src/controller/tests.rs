@@ -1,0 +1,263 @@
+//! The controller without threads: what workers say is moved by hand.
+
+mod questions;
+
+use sluice_dataplane::published::{FlowCounter, PortCounter, Slot, WorkerCounter};
+use sluice_dataplane::snapshot::ServerId;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::testing::{FakeWorker, WHOLE, controller};
+
+type Answered = oneshot::Receiver<Result<Outcome, ActionError>>;
+
+fn submit(controller: &mut Controller, action: Action) -> Answered {
+    let (answer, answered) = oneshot::channel();
+    controller.submit(action, answer, Instant::now());
+    answered
+}
+
+fn answer(mut answered: Answered) -> Result<Outcome, ActionError> {
+    answered.try_recv().expect("an answer")
+}
+
+/// Lets mail go back and forth until nothing moves any more.
+fn settle(controller: &mut Controller, workers: &mut [FakeWorker]) {
+    for _ in 0..100 {
+        for worker in workers.iter_mut() {
+            worker.poll();
+        }
+        controller.poll(Instant::now());
+    }
+}
+
+fn replace(text: &str) -> Action {
+    Action::ReplaceConfig {
+        source: Source::toml(text),
+        expected: None,
+    }
+}
+
+fn status(controller: &mut Controller) -> Status {
+    match answer(submit(controller, Action::Status)) {
+        Ok(Outcome::Status(status)) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_change_is_in_force_once_every_worker_has_taken_it() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let text = WHOLE.replace("weight = 3", "weight = 4");
+    let mut answered = submit(&mut controller, replace(&text));
+    workers[0].poll();
+    controller.poll(Instant::now());
+    assert!(answered.try_recv().is_err(), "worker 1 has not");
+    let now = status(&mut controller);
+    assert_eq!((now.epoch, now.latest_epoch), (1, 2));
+    assert_eq!((now.workers[0].epoch, now.workers[1].epoch), (2, 1));
+
+    settle(&mut controller, &mut workers);
+    let replaced = Replaced {
+        epoch: 2,
+        in_force: true,
+    };
+    assert!(matches!(answer(answered), Ok(Outcome::Replaced(r)) if r == replaced));
+    assert_eq!(status(&mut controller).epoch, 2);
+    let Ok(Outcome::Config { config, epoch }) = answer(submit(&mut controller, Action::ReadConfig))
+    else {
+        panic!("a configuration");
+    };
+    assert_eq!((config.to_toml(), epoch), (text, 2));
+}
+
+#[test]
+fn old_snapshots_are_dropped_by_control_and_nobody_else() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let first = Arc::downgrade(&workers[0].side.snapshot);
+    submit(&mut controller, replace(WHOLE));
+    for worker in &mut workers {
+        worker.poll();
+    }
+    // Both workers gave it back, and it lives on in their mailboxes.
+    assert_eq!(first.strong_count(), 2);
+    controller.poll(Instant::now());
+    assert_eq!(first.strong_count(), 0);
+}
+
+#[test]
+fn a_worker_that_does_not_take_a_change_delays_the_answer_but_not_for_ever() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let answered = submit(&mut controller, replace(WHOLE));
+    workers[0].poll();
+    controller.poll(Instant::now() + ADOPTION);
+    let replaced = Replaced {
+        epoch: 2,
+        in_force: false,
+    };
+    assert!(matches!(answer(answered), Ok(Outcome::Replaced(r)) if r == replaced));
+    // It takes it later, together with the next one.
+    submit(&mut controller, replace(WHOLE));
+    settle(&mut controller, &mut workers);
+    assert_eq!(status(&mut controller).epoch, 3);
+}
+
+#[test]
+fn a_wrong_configuration_changes_nothing() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let wrong = WHOLE.replace("pool = \"web\"", "pool = \"wbe\"");
+    let refused = answer(submit(&mut controller, replace(&wrong)));
+    assert!(
+        matches!(refused, Err(ActionError::Config(_))),
+        "{refused:?}"
+    );
+    let refused = answer(submit(
+        &mut controller,
+        replace(&WHOLE.replace("workers = [0, 1]", "workers = [0, 2]")),
+    ));
+    assert!(
+        matches!(refused, Err(ActionError::NeedsRestart(_))),
+        "{refused:?}"
+    );
+    let refused = answer(submit(
+        &mut controller,
+        Action::ReplaceConfig {
+            source: Source::toml(WHOLE),
+            expected: Some(7),
+        },
+    ));
+    let stale = ActionError::Epoch {
+        expected: 7,
+        current: 1,
+    };
+    assert_eq!(refused.err(), Some(stale));
+    settle(&mut controller, &mut workers);
+    assert_eq!(workers[0].side.snapshot.epoch, 1);
+    assert_eq!(status(&mut controller).latest_epoch, 1);
+}
+
+#[test]
+fn more_changes_than_a_mailbox_holds_arrive_in_order() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    for _ in 0..40 {
+        submit(&mut controller, replace(WHOLE));
+    }
+    // Nobody waits for those answers any more, and the next ones find room.
+    controller.poll(Instant::now());
+    for _ in 0..40 {
+        submit(&mut controller, replace(WHOLE));
+    }
+    controller.poll(Instant::now());
+    settle(&mut controller, &mut workers);
+    assert_eq!(workers[1].side.snapshot.epoch, 81);
+    assert_eq!(status(&mut controller).epoch, 81);
+}
+
+#[test]
+fn counters_are_shown_by_name_and_add_up() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let count = |worker: &mut FakeWorker, counts: &[(Slot, u64)]| {
+        worker.side.publisher.publish(|writer| {
+            for &(slot, n) in counts {
+                writer.add(slot, n);
+            }
+        });
+    };
+    use WorkerCounter::{Forwarded, HandedOver, Held, Received, SessionsV4, TakenOver};
+    let drop = Slot::Drop(sluice_dataplane::counters::DropReason::Denied);
+    let vs = workers[0].side.snapshot.virtual_servers[0].service;
+    count(
+        &mut workers[0],
+        &[
+            (Slot::Worker(Received), 10),
+            (Slot::Worker(Forwarded), 5),
+            (Slot::Worker(HandedOver), 4),
+            (drop, 1),
+            (Slot::Worker(SessionsV4), 3),
+            (Slot::Port(PortId(2), PortCounter::RxFrames), 10),
+            (Slot::Service(vs, FlowCounter::Opened), 9),
+            (Slot::Service(vs, FlowCounter::Ended), 2),
+        ],
+    );
+    count(
+        &mut workers[1],
+        &[
+            (Slot::Worker(TakenOver), 3),
+            (Slot::Worker(Held), 1),
+            (Slot::Worker(Forwarded), 2),
+            (Slot::Server(ServerId(2), FlowCounter::PacketsReply), 6),
+        ],
+    );
+    let Ok(Outcome::Stats(stats)) = answer(submit(&mut controller, Action::Stats)) else {
+        panic!("stats");
+    };
+    let json = serde_json::to_value(&stats).expect("plain values");
+    let total = &json["total"];
+    // Four were handed over and three taken: one is in the ring, and one waits.
+    assert_eq!((&total["held"], &total["waiting"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&total["received"], &total["forwarded"]),
+        (&10.into(), &7.into())
+    );
+    assert_eq!(total["dropped"]["denied"], 1);
+    assert_eq!(total["dropped"]["no_route"], 0);
+    let workers: Vec<&serde_json::Value> =
+        json["workers"].as_array().expect("a list").iter().collect();
+    assert_eq!(
+        (&workers[0]["held"], &workers[1]["held"]),
+        (&4.into(), &(-2).into())
+    );
+    for worker in workers.into_iter().chain([total]) {
+        let n = |key: &str| worker[key].as_i64().expect("a number");
+        let dropped = worker["dropped"].as_object().expect("a table").values();
+        let dropped: i64 = dropped.filter_map(serde_json::Value::as_i64).sum();
+        let ended = n("forwarded") + n("redirected") + n("punted") + n("consumed");
+        assert_eq!(n("received"), ended + dropped + n("held"), "{worker:#}");
+    }
+    assert_eq!(json["ports"][2]["name"], "dmz");
+    assert_eq!(json["ports"][2]["rx_frames"], 10);
+    let services = json["services"].as_array().expect("a list");
+    let web = services
+        .iter()
+        .find(|s| s["kind"] == "virtual_server")
+        .expect("web");
+    assert_eq!((&web["name"], &web["sessions"]), (&"web".into(), &7.into()));
+    assert_eq!(json["servers"][1]["name"], "web/web2");
+    assert_eq!(json["servers"][1]["packets_reply"], 6);
+    assert_eq!(json["servers"][0]["state"], "draining");
+    assert_eq!(status(&mut controller).sessions.v4, 3);
+}
+
+#[test]
+fn a_port_that_was_taken_out_is_not_shown() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    let (head, tail) = WHOLE
+        .split_once("[[port]]\nname = \"inside\"")
+        .expect("it is there");
+    let (_, tail) = tail
+        .split_once("[[port]]\nname = \"dmz\"")
+        .expect("it is there");
+    let text = format!("{head}[[port]]\nname = \"dmz\"{tail}")
+        .replace("\"inside\"", "\"dmz\"")
+        .replace(
+            "{ from = \"dmz\", to = \"dmz\" }",
+            "{ from = \"dmz\", to = \"outside\" }",
+        );
+    submit(&mut controller, replace(&text));
+    settle(&mut controller, &mut workers);
+    let now = status(&mut controller);
+    assert_eq!(now.epoch, 2);
+    let names: Vec<&str> = now.ports.iter().map(|port| port.name.as_str()).collect();
+    assert_eq!(names, ["outside", "dmz"]);
+}
+
+#[test]
+fn events_of_workers_are_harmless() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    workers[0].tell(Event::NeighbourLost {
+        port: PortId(77),
+        address: std::net::Ipv4Addr::new(10, 0, 0, 9).into(),
+    });
+    settle(&mut controller, &mut workers);
+    assert_eq!(status(&mut controller).epoch, 1);
+}
