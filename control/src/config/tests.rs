@@ -1,5 +1,6 @@
 //! What is wrong is said with its place; what is right comes back as it was.
 
+mod docs;
 mod errors;
 mod round_trips;
 
