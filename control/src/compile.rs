@@ -34,7 +34,7 @@ pub enum CompileError {
         limit: usize,
     },
     /// The devices are not those that the process was started with.
-    #[error("the configuration names {wanted} devices, and {given} were started")]
+    #[error("the configuration names {wanted} devices, and other ones ({given}) were started")]
     Facts {
         /// Started.
         given: usize,
@@ -68,7 +68,8 @@ pub fn layout(config: &Config) -> Layout {
     }
 }
 
-/// Compiles the configuration. `facts` are in the order of [`Config::devices`].
+/// Compiles the configuration. `facts` are in the order of [`Config::devices`] of the first
+/// configuration that was compiled with this registry.
 ///
 /// # Errors
 /// [`CompileError`]; the registry is unchanged then.
@@ -93,11 +94,11 @@ fn compile_with(
     let zones = config.zones.iter().map(|zone| registry.zone(zone.as_str()));
     let zones = zones.collect::<Result<Vec<u8>, _>>()?;
     let zone_names = registry.zones().to_vec();
-    let ports = ports::Ports::compile(config, facts, &zones, registry)?;
+    let devices = registry.in_order(config.devices())?;
+    let ports = ports::Ports::compile(config, &devices, facts, &zones, registry)?;
     let local = ports.local(config);
     let routes = ports.routes(config)?;
     let workers = config.system.workers.len() as u16;
-    let devices = config.devices();
     let spreads: Vec<Spread> = devices
         .iter()
         .zip(facts)

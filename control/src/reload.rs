@@ -84,7 +84,10 @@ fn system(old: &System, new: &System, findings: &mut Vec<Finding>) {
 }
 
 fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut Vec<Finding>) {
-    let (old, now) = (running.devices(), new.devices());
+    let old = running.devices();
+    let mut now = new.devices();
+    // The order of ports is free.
+    now.sort_by_key(|device| old.iter().position(|known| known.name == device.name));
     let names = |devices: &[Device]| -> Vec<String> {
         let names = devices.iter().map(|device| device.name.as_str().to_owned());
         names.collect()

@@ -10,7 +10,7 @@ use sluice_dataplane::stack::routes::{NextHop, Routes};
 use sluice_wire::MacAddr;
 
 use super::{CompileError, DeviceFacts, Registry};
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// The smallest MTU that IPv6 works with (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -25,11 +25,11 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn compile(
         config: &Config,
+        known: &[config::Device],
         facts: &[DeviceFacts],
         zones: &[u8],
         registry: &mut Registry,
     ) -> Result<Self, CompileError> {
-        let known = config.devices();
         if known.len() != facts.len() {
             return Err(CompileError::Facts {
                 given: facts.len(),

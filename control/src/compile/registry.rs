@@ -9,6 +9,7 @@ use sluice_dataplane::published::Layout;
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId, ServiceName};
 
 use super::CompileError;
+use crate::config::{Device, DeviceName};
 
 /// Room for zones: a session's key holds the zone in a byte, and policy counts them in one.
 const ZONES: usize = 255;
@@ -19,6 +20,8 @@ const TIMEOUT_SETS: u8 = 255;
 #[derive(Debug, Clone)]
 pub struct Registry {
     layout: Layout,
+    /// In the order of the first configuration: this is the order of their queues.
+    devices: Vec<DeviceName>,
     zones: Vec<String>,
     ports: Vec<String>,
     services: HashMap<(&'static str, String), ServiceId>,
@@ -35,6 +38,7 @@ impl Registry {
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
+            devices: Vec::new(),
             zones: Vec::new(),
             ports: Vec::new(),
             services: HashMap::new(),
@@ -58,6 +62,26 @@ impl Registry {
     /// How many numbers for services and real servers there are in use, 0 (none) included.
     pub fn used(&self) -> (usize, usize) {
         (self.services.len() + 1, self.servers.len() + 1)
+    }
+
+    /// Puts devices in the order that they were first given in, whatever the order of ports is now.
+    pub(super) fn in_order(&mut self, devices: Vec<Device>) -> Result<Vec<Device>, CompileError> {
+        if self.devices.is_empty() {
+            self.devices = devices.iter().map(|device| device.name.clone()).collect();
+        }
+        let wanted = devices.len();
+        let ordered: Vec<Device> = self
+            .devices
+            .iter()
+            .filter_map(|name| devices.iter().find(|device| device.name == *name).cloned())
+            .collect();
+        if ordered.len() != wanted || wanted != self.devices.len() {
+            return Err(CompileError::Facts {
+                given: self.devices.len(),
+                wanted,
+            });
+        }
+        Ok(ordered)
     }
 
     pub(super) fn zone(&mut self, name: &str) -> Result<u8, CompileError> {

@@ -283,3 +283,29 @@ fn a_registry_without_room_says_so_and_stays_as_it_was() {
     assert_eq!(registry.used(), (1, 1));
     assert!(registry.zones().is_empty() && registry.ports().is_empty());
 }
+
+#[test]
+fn devices_keep_their_order_when_ports_change_theirs() {
+    let first = read(WHOLE);
+    let mut registry = Registry::new(layout(&first));
+    let facts = facts(&first);
+    let before = compile(&first, &facts, &mut registry, 1).expect("it compiles");
+    let (head, rest) = WHOLE.split_once("[[port]]").expect("ports");
+    let (outside, rest) = rest.split_once("[[port]]").expect("ports");
+    let (others, tail) = rest.split_once("[[route]]").expect("routes");
+    let turned = format!("{head}[[port]]{others}[[port]]{outside}[[route]]{tail}");
+    let second = read(&turned);
+    assert_eq!(second.devices()[0].name.as_str(), "0000:03:00.0");
+    assert_eq!(crate::reload::check(&first, &facts, &second), Ok(()));
+    let after = compile(&second, &facts, &mut registry, 2).expect("it compiles");
+    let names = |snapshot: &Snapshot| -> Vec<String> {
+        let names = snapshot.devices.iter().map(|device| device.name.clone());
+        names.collect()
+    };
+    assert_eq!(names(&after), names(&before));
+    assert_eq!(after.ports[0].mac, before.ports[0].mac);
+    assert_eq!(
+        (after.ports[0].device, after.ports[1].device),
+        (DeviceId(0), DeviceId(1))
+    );
+}

@@ -1,5 +1,7 @@
 //! Lengths of time: `"30s"`, `"2h4m"`, `"1h 30m"`, `"500ms"`.
 
+use sluice_dataplane::session::table::MAX_TIMEOUT;
+
 use super::place::Place;
 
 const UNITS: &[(&str, u64)] = &[
@@ -10,11 +12,12 @@ const UNITS: &[(&str, u64)] = &[
     ("d", 86_400_000),
 ];
 
-/// The longest: times are compared modulo 2^32 milliseconds, half of which is 24 days.
-const LONGEST_MS: u64 = 20 * 86_400_000;
+/// The longest: session tables tell times apart for some 12 days.
+const LONGEST_MS: u64 = 12 * 86_400_000;
+const _: () = assert!(LONGEST_MS <= MAX_TIMEOUT as u64);
 const SHORTEST_MS: u64 = 100;
 
-/// Milliseconds of a length of time from 100 ms to 20 days.
+/// Milliseconds of a length of time from 100 ms to 12 days.
 pub(super) fn milliseconds(text: &str, place: &Place<'_>) -> Option<u32> {
     let Some(ms) = parse(text) else {
         return place.wrong(
@@ -26,7 +29,7 @@ pub(super) fn milliseconds(text: &str, place: &Place<'_>) -> Option<u32> {
         Ok(short) if (SHORTEST_MS..=LONGEST_MS).contains(&ms) => Some(short),
         _ => place.wrong(
             format_args!("{text:?} is out of range"),
-            "write a length of time from \"100ms\" to \"20d\"",
+            "write a length of time from \"100ms\" to \"12d\"",
         ),
     }
 }
