@@ -1,4 +1,5 @@
-//! The REST API: every request becomes one [`Action`], executed by the controller.
+//! The REST API: every request becomes one [`Action`](crate::controller::Action), executed by the
+//! controller.
 //!
 //! One resource a file. Answers are JSON (the configuration also TOML), errors are problem details
 //! (RFC 9457). Nothing here waits for a worker or touches the configuration by itself.
