@@ -13,7 +13,7 @@ fn lab(name: &str) -> (Lab, Host, Host) {
     lab.network("inside");
     lab.network("outside");
     for mut port in sluice_tests::lab::gateway_ports() {
-        port.device = Device::AfXdp(2);
+        port.device = Device::AfXdp;
         lab.port(port);
     }
     let (inside, outside) = (lab.inside(11), lab.outside(10));

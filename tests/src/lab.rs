@@ -30,8 +30,8 @@ pub enum Device {
     /// `net_af_packet` with this many queue pairs. The kernel puts IPv4 fragments together before
     /// the appliance sees them (the driver asks for it).
     AfPacket(u16),
-    /// `net_af_xdp` with this many queues: frames come as they were sent.
-    AfXdp(u16),
+    /// `net_af_xdp`, one queue: frames come as they were sent.
+    AfXdp,
 }
 
 /// A port of the appliance.
@@ -269,11 +269,7 @@ impl Lab {
     /// # Panics
     /// If that fails.
     pub fn port(&mut self, port: Port) {
-        let queues = match port.device {
-            Device::AfPacket(_) => 1,
-            Device::AfXdp(queues) => queues,
-        };
-        self.plug(&self.appliance, &port.name, &port.network, queues);
+        self.plug(&self.appliance, &port.name, &port.network, 1);
         self.appliance
             .ip(&["link", "set", &port.name, "arp", "off", "up"]);
         self.ports.push(port);
@@ -426,8 +422,8 @@ impl Lab {
                 Device::AfPacket(queues) => {
                     format!("net_af_packet{number},iface={name},qpairs={queues}")
                 }
-                Device::AfXdp(queues) => format!(
-                    "net_af_xdp{number},iface={name},start_queue=0,queue_count={queues},force_copy=1"
+                Device::AfXdp => format!(
+                    "net_af_xdp{number},iface={name},start_queue=0,queue_count=1,force_copy=1"
                 ),
             };
             let settings = port.settings.replace("@DEVICE@", &device);

@@ -31,6 +31,7 @@ pub struct Worker {
     /// Meant for the appliance itself: ARP, echo, and the like.
     pub consumed: u64,
     /// Waiting for a neighbour or a fragment.
+    #[serde(rename = "waiting")]
     pub held: u64,
     /// Handed over to another worker.
     pub handed_over: u64,

@@ -14,7 +14,7 @@ use crate::path::{Link, PathKey, UNTAGGED};
 use crate::session::flow::PathId;
 use crate::snapshot::{PortId, ServerId, ServiceId};
 use crate::stack::icmp;
-use crate::stack::neighbour::{Action, Change, Learned, NeighbourId, Reach};
+use crate::stack::neighbour::{Action, Change, How, Learned, NeighbourId, Reach};
 
 /// Neighbour timers per tick.
 const TIMERS_PER_TICK: usize = 64;
@@ -134,6 +134,11 @@ impl<I: Io> Worker<I> {
 
     /// Enters what this worker heard on the wire, and tells the others.
     pub(super) fn learn(&mut self, learned: &Learned) {
+        // Only what was asked for, or is about to be needed, makes entries elsewhere.
+        let known = self.neighbours.find(learned.port, learned.addr).is_some();
+        if !known && learned.how != How::Request {
+            return;
+        }
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
             // A worker whose ring is full asks for itself.
             let _ = self.rings.push(worker, Message::Neighbour(*learned));
@@ -141,9 +146,14 @@ impl<I: Io> Worker<I> {
         self.hear(learned);
     }
 
-    /// Enters what was heard, here or by another worker.
+    /// Enters what was heard by this worker, or by another one. What another one asked for will be
+    /// of use here as well, so it need not be asked for again.
     pub(super) fn hear(&mut self, learned: &Learned) {
-        if let Some(Change { id, mac }) = self.neighbours.learn(learned, self.now) {
+        let mut learned = *learned;
+        if self.neighbours.find(learned.port, learned.addr).is_none() && learned.mac.is_some() {
+            learned.how = How::Request;
+        }
+        if let Some(Change { id, mac }) = self.neighbours.learn(&learned, self.now) {
             self.resolved(id, mac);
         }
     }

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const ABOUT: &str =
+    "A Layer-4 session appliance: NAT, load balancing and firewalling on DPDK ports.";
+
+const AFTER: &str = "\
+Examples:
+  sluice check /etc/sluice/sluice.toml     says what is wrong with a configuration, and where
+  sluice run /etc/sluice/sluice.toml       runs in the foreground, until SIGTERM or SIGINT
+  kill -HUP $(pidof sluice)                rereads the configuration; sessions live on
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 usage, 3 bad configuration,
+4 cores or memory, 5 a device, 6 rights.
+
+docs/quickstart.md balances two servers in ten minutes; docs/configuration.md has every key.";
+
+/// Arguments of `sluice`.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", about = ABOUT, after_help = AFTER, version = version(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the appliance and stay in the foreground
+    Run(RunArgs),
+    /// Check a configuration without starting anything
+    Check(CheckArgs),
+}
+
+/// Arguments of `sluice run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration (TOML)
+    pub(crate) config: PathBuf,
+    /// Lines on standard error: for people, or JSON for machines
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// What to log: error, warn, info, debug, trace, or by module
+    #[arg(long, env = "SLUICE_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Arguments of `sluice check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration (TOML)
+    pub(crate) config: PathBuf,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Version, commit, and the DPDK that this process is linked with.
+pub(crate) fn version() -> &'static str {
+    let text = format!(
+        "{} (commit {}, {})",
+        env!("CARGO_PKG_VERSION"),
+        env!("SLUICE_COMMIT"),
+        sluice_dpdk::version()
+    );
+    Box::leak(text.into_boxed_str())
+}

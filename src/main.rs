@@ -1,0 +1,18 @@
+//! Sluice, a Layer-4 session appliance: wiring only.
+
+mod cli;
+mod devices;
+mod run;
+mod signals;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().command {
+        cli::Command::Run(arguments) => run::run(&arguments),
+        cli::Command::Check(arguments) => run::check(&arguments),
+    }
+}

@@ -1,0 +1,300 @@
+//! `sluice run` and `sluice check`: everything is started in order, and stopped the other way round.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use sluice_control::api;
+use sluice_control::compile::{CompileError, layout};
+use sluice_control::config::{self, Config, ConfigError};
+use sluice_control::controller::Controller;
+use sluice_control::service::Service;
+use sluice_dataplane::handoff::Rings;
+use sluice_dataplane::io::OutOfMemory;
+use sluice_dataplane::lb::loads::{Loads, Tally};
+use sluice_dataplane::published::Layout;
+use sluice_dataplane::worker::{Limits, Parts};
+use sluice_dpdk::{
+    Clock, CoreError, Cores, DeviceError, Eal, EalConfig, EalError, HugeMemory, Mbuf, Pages, Pool,
+    PoolConfig, PoolError, SpecError,
+};
+use tracing::{error, info, warn};
+
+use crate::cli::{CheckArgs, LogFormat, RunArgs};
+use crate::devices::{self, Devices, OpenError, Running};
+use crate::signals::{Request, Requests};
+use crate::workers::{Crew, CrewError, Idle, Plan};
+
+/// DPDK's argument for running without huge pages: slow, and enough for a try on a small machine.
+const NO_HUGE: &str = "--no-huge";
+
+/// Why the appliance does not run. Each has an exit code of its own kind.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("the configuration cannot be used: {0}")]
+    Compile(#[from] CompileError),
+    #[error(transparent)]
+    Cores(#[from] CoreError),
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+    #[error("the API cannot listen on {address}: {reason}; choose another address in [api] listen")]
+    Listen {
+        address: SocketAddr,
+        reason: std::io::Error,
+    },
+    #[error("the control thread does not start: {0}")]
+    Control(std::io::Error),
+    #[error("signals cannot be received: {0}")]
+    Signals(std::io::Error),
+    #[error("no random numbers: {0}")]
+    Random(std::io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Compile(_) => 3,
+            Self::Cores(_) | Self::Pool(_) | Self::Memory(_) => 4,
+            Self::Crew(CrewError::Memory(_)) => 4,
+            Self::Eal(EalError::Rights(_)) => 6,
+            Self::Open(
+                OpenError::Rights { .. } | OpenError::Device(DeviceError::Rights { .. }),
+            ) => 6,
+            Self::Eal(_) => 4,
+            Self::Spec(_) | Self::Open(_) => 5,
+            Self::Listen { .. } | Self::Control(_) => 1,
+            Self::Crew(_) | Self::Signals(_) | Self::Random(_) => 1,
+        }
+    }
+}
+
+/// `sluice check`
+pub(crate) fn check(arguments: &CheckArgs) -> ExitCode {
+    match Config::load(&arguments.config) {
+        Ok(config) => {
+            let (ports, services) = (config.ports.len(), config.virtual_servers.len());
+            println!(
+                "{}: good ({ports} ports, {services} virtual servers)",
+                arguments.config.display()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// `sluice run`
+pub(crate) fn run(arguments: &RunArgs) -> ExitCode {
+    log_to_stderr(arguments);
+    match appliance(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn log_to_stderr(arguments: &RunArgs) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter);
+    match arguments.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// The data plane, running.
+struct DataPlane {
+    crew: Crew,
+    pool: Pool,
+}
+
+impl DataPlane {
+    /// Starts DPDK, the devices and the workers. Gives the controller of all this beside it.
+    fn start(config: Config) -> Result<(Self, Controller), Failure> {
+        let system = config.system.clone();
+        let cores: Vec<usize> = system.workers.iter().copied().map(usize::from).collect();
+        let cores = Cores::plan(&cores, None)?;
+        let pci = devices::pci(&config)?;
+        let ordinary = system.eal_args.iter().any(|argument| argument == NO_HUGE);
+        let eal = Eal::init(&EalConfig {
+            control_cores: cores.control,
+            pages: if ordinary {
+                Pages::Ordinary
+            } else {
+                Pages::Huge
+            },
+            memory_mib: Some(system.memory_mb),
+            pci,
+            file_prefix: Some(system.file_prefix.to_string()),
+            telemetry: true,
+            extra: system
+                .eal_args
+                .iter()
+                .filter(|&argument| argument != NO_HUGE)
+                .cloned()
+                .collect(),
+            ..EalConfig::default()
+        })?;
+        info!(
+            "{} started, {} workers",
+            sluice_dpdk::version(),
+            cores.workers.len()
+        );
+        let mtu = config
+            .ports
+            .iter()
+            .map(|port| port.mtu)
+            .max()
+            .unwrap_or(1500);
+        let pool = Pool::create(eal, &PoolConfig::for_mtu(system.packet_buffers, mtu))?;
+        let Devices { ports, facts, ios } = Devices::open(eal, &config, &pool)?;
+        for (port, facts) in ports.iter().zip(&facts) {
+            let link = if port.link().up { "up" } else { "down" };
+            let rss = if facts.rss_hardware {
+                "hardware"
+            } else {
+                "software"
+            };
+            info!(
+                "device {}: {}, link {link}, RSS in {rss}",
+                port.info().name,
+                facts.mac
+            );
+        }
+        let layout = layout(&config);
+        let limits = limits(&config, layout);
+        let idle = match system.idle {
+            config::Idle::Spin => Idle::Spin,
+            config::Idle::Backoff => Idle::BackOff,
+        };
+        let running = Running { ports, pool };
+        let (controller, sides) =
+            Controller::new(config, facts, Box::new(running), crate::cli::version())?;
+        let secret = random()?;
+        let near = |core| HugeMemory::near_core(eal, core);
+        let tallies = cores
+            .workers
+            .iter()
+            .map(|&core| Tally::new(&mut near(core), layout.servers));
+        let tallies = tallies.collect::<Result<Vec<_>, _>>()?;
+        let boards: Vec<_> = tallies.iter().map(Tally::board).collect();
+        let rings = Rings::<Mbuf>::mesh(cores.workers.len() as u16);
+        let each = rings
+            .into_iter()
+            .zip(sides)
+            .zip(tallies)
+            .zip(ios)
+            .zip(&cores.workers);
+        let mut plans = Vec::new();
+        for (me, ((((rings, side), tally), io), &core)) in each.enumerate() {
+            let others = boards.iter().enumerate().filter(|&(at, _)| at != me);
+            let others: Vec<_> = others.map(|(_, board)| *board).collect();
+            let parts = Parts {
+                limits,
+                snapshot: side.snapshot,
+                rings,
+                mailbox: side.mailbox,
+                publisher: side.publisher,
+                loads: Loads::new(&mut near(core), tally, others)?,
+                secret,
+            };
+            plans.push(Plan {
+                core,
+                idle,
+                io,
+                parts,
+            });
+        }
+        let crew = Crew::start(eal, Clock::start(eal), plans)?;
+        Ok((Self { crew, pool }, controller))
+    }
+
+    /// Stops the workers. The controller, which holds the devices, is to be gone before: a device
+    /// gives back the packet buffers in its queues when it is closed.
+    fn stop(mut self) -> Result<(), Failure> {
+        self.crew.stop()?;
+        match self.pool.in_use() {
+            0 => info!("packet buffers missing: 0"),
+            missing => warn!("packet buffers missing: {missing}"),
+        }
+        Ok(())
+    }
+}
+
+/// An appliance's life, from its start to the signal that ends it.
+fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config)?;
+    let listen = config.api.listen;
+    let mut requests = Requests::listen().map_err(Failure::Signals)?;
+    let listener = api::bind(listen).map_err(|reason| Failure::Listen {
+        address: listen,
+        reason,
+    })?;
+    let (plane, controller) = DataPlane::start(config)?;
+    let service = Service::start(controller, listener, &arguments.config);
+    let service = service.map_err(Failure::Control)?;
+    info!("ready; API on http://{listen}/api/v1/");
+    loop {
+        match requests.next() {
+            Request::Stop => break,
+            Request::Reload => {
+                // What is wrong is logged, and the configuration in use stays.
+                if let Ok(replaced) = service.reload() {
+                    info!("configuration reloaded, epoch {}", replaced.epoch);
+                }
+            }
+        }
+    }
+    info!("stopping");
+    service.stop();
+    plane.stop()
+}
+
+/// Sizes of one worker's tables: an even share of what the configuration says for all.
+fn limits(config: &Config, layout: Layout) -> Limits {
+    let workers = config.system.workers.len();
+    let share = |all: u32| (all as usize).div_ceil(workers);
+    let defaults = Limits::default();
+    Limits {
+        sessions_v4: share(config.system.sessions),
+        sessions_v6: share(config.system.sessions_v6),
+        registrations: 2 * share(config.system.sessions),
+        balancer: sluice_dataplane::lb::Limits {
+            services: layout.services,
+            servers: layout.servers,
+            ..defaults.balancer
+        },
+        ..defaults
+    }
+}
+
+/// Words that nobody outside can know.
+fn random() -> Result<[u64; 4], Failure> {
+    let mut words = [0; 4];
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        let mut source = std::fs::File::open("/dev/urandom").map_err(Failure::Random)?;
+        std::io::Read::read_exact(&mut source, &mut bytes).map_err(Failure::Random)?;
+        *word = u64::from_ne_bytes(bytes);
+    }
+    Ok(words)
+}
