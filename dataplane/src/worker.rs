@@ -64,6 +64,9 @@ use tables::Tables;
 use tally::Tally;
 use tick::Tick;
 
+/// Gratuitous ARP and the like that is passed on to other workers, per second.
+const ANNOUNCEMENTS_PER_S: u32 = 1000;
+
 /// What a worker is made of, besides its queues and memory.
 pub struct Parts<F> {
     /// Sizes of its tables.
@@ -102,6 +105,7 @@ pub struct Worker<I: Io> {
     balancer: Balancer,
     egress: Egress<I::Frame>,
     error_limit: RateLimit,
+    announcements: RateLimit,
     rings: Rings<I::Frame>,
     mailbox: WorkerEnd,
     mail: Mail,
@@ -168,6 +172,7 @@ impl<I: Io> Worker<I> {
             balancer,
             egress: Egress::new(via),
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
+            announcements: RateLimit::new(ANNOUNCEMENTS_PER_S, now),
             io,
             snapshot,
             rings,

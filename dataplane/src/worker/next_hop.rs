@@ -132,11 +132,10 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Enters what this worker heard on the wire, and tells the others.
+    /// Enters what this worker heard on the wire, and tells the others: whoever asked may be among
+    /// them. What stations tell everybody, unasked, is passed on at a bounded rate.
     pub(super) fn learn(&mut self, learned: &Learned) {
-        // Only what was asked for, or is about to be needed, makes entries elsewhere.
-        let known = self.neighbours.find(learned.port, learned.addr).is_some();
-        if !known && learned.how != How::Request {
+        if learned.how == How::Announce && !self.announcements.allow(self.now) {
             return;
         }
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
@@ -146,11 +145,13 @@ impl<I: Io> Worker<I> {
         self.hear(learned);
     }
 
-    /// Enters what was heard by this worker, or by another one. What another one asked for will be
-    /// of use here as well, so it need not be asked for again.
+    /// Enters what was heard, here or by another worker. An answer to one worker is made use of by
+    /// all, so that each neighbour is asked for once.
     pub(super) fn hear(&mut self, learned: &Learned) {
         let mut learned = *learned;
-        if self.neighbours.find(learned.port, learned.addr).is_none() && learned.mac.is_some() {
+        let answers = matches!(learned.how, How::Reply | How::Advert { solicited: true, .. });
+        let known = self.neighbours.find(learned.port, learned.addr).is_some();
+        if answers && !known && learned.mac.is_some() {
             learned.how = How::Request;
         }
         if let Some(Change { id, mac }) = self.neighbours.learn(&learned, self.now) {
