@@ -396,3 +396,21 @@ fn other_protocols_pass_by_address() {
             .from(INSIDE)
     );
 }
+
+#[test]
+fn a_listener_query_is_answered_so_that_switches_deliver_solicitations() {
+    let mut world = Setup::default().start();
+    let mut body = vec![130, 0, 0, 0];
+    body.resize(28, 0);
+    let query = Spec::new("fe80::9", "ff02::1", proto::ICMPV6, body);
+    let mut frame = query.ttl(1).summed(2).to(INSIDE);
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+    frame[19] += 8;
+    frame[20] = 0;
+    let router_alert = [proto::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
+    frame.splice(54..54, router_alert);
+    let before = world.count(WorkerCounter::Originated);
+    world.arrive(INSIDE, &frame);
+    assert_eq!(world.count(WorkerCounter::Originated), before + 1);
+    assert_eq!(world.count(WorkerCounter::Consumed), 1);
+}

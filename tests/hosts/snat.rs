@@ -102,7 +102,8 @@ fn exhausted_ports_are_counted_and_come_back() {
     let client = lab.inside(11);
     let _echo = UdpEcho::start(server.namespace(), server.address(), 7);
     let sluice = lab.start(
-        &(snat("ports = \"40000-40063\"") + "[timeouts]\nudp_unreplied = \"2s\"\nudp = \"3s\"\nicmp = \"2s\"\n"),
+        &(snat("ports = \"40000-40063\"")
+            + "[timeouts]\nudp_unreplied = \"2s\"\nudp = \"3s\"\nicmp = \"2s\"\n"),
     );
     let reason = "nat_ports_exhausted";
     let sockets: Vec<_> = (0..256)

@@ -215,7 +215,7 @@ impl<I: Io> Worker<I> {
             Kind::NeighbourDiscovery => self.neighbour_discovery(packet),
             Kind::FragmentFirst | Kind::FragmentRest => self.fragment(packet),
             Kind::Session | Kind::IcmpError => self.reject(packet, DropReason::Internal),
-            Kind::MulticastListener => self.reject(packet, DropReason::Multicast),
+            Kind::MulticastListener => self.listener_message(packet),
         }
     }
 }
@@ -261,7 +261,11 @@ fn arrive<F: Frame>(
 
 /// Broadcast and multicast frames are for us only where a protocol of ours uses them.
 fn group_is_welcome(to: MacAddr, parsed: &Parsed) -> bool {
-    to.is_group() && matches!(parsed.kind, Kind::Arp | Kind::NeighbourDiscovery)
+    to.is_group()
+        && matches!(
+            parsed.kind,
+            Kind::Arp | Kind::NeighbourDiscovery | Kind::MulticastListener
+        )
 }
 
 impl<F: PerFamily> Batch<F> {

@@ -6,14 +6,15 @@ use sluice_wire::{MacAddr, Parsed};
 
 use super::Worker;
 use super::burst::Packet;
+use super::egress::Egress;
 use crate::counters::DropReason;
-use crate::handoff::Message;
+use crate::handoff::{Message, Rings};
 use crate::io::{DeviceId, Frame, Io};
 use crate::mailbox::Event;
 use crate::published::WorkerCounter;
 use crate::snapshot::PortId;
 use crate::stack::link::{Heard, Link};
-use crate::stack::{arp, echo, ether, nd};
+use crate::stack::{arp, echo, ether, mld, nd};
 
 impl<I: Io> Worker<I> {
     /// ARP.
@@ -116,7 +117,8 @@ impl<I: Io> Worker<I> {
     }
 
     /// Tells all neighbours which addresses are ours: stations that knew another MAC address for one
-    /// of them learn of the change at once. One worker speaks for all.
+    /// of them learn of the change at once, and switches which groups to deliver. One worker speaks
+    /// for all.
     pub(super) fn announce(&mut self) {
         if self.id != 0 {
             return;
@@ -129,11 +131,9 @@ impl<I: Io> Worker<I> {
             ..
         } = self;
         for (port, id) in snapshot.ports.iter().zip((0..).map(PortId)) {
-            let link = Link {
-                id,
-                port,
-                local: &snapshot.local,
-            };
+            let local = &snapshot.local;
+            let link = Link { id, port, local };
+            report_groups(&link, mld::Why::Joined, io, egress, rings);
             for address in link.answered() {
                 let Some(mut frame) = io.alloc() else { return };
                 let made = match address {
@@ -144,6 +144,25 @@ impl<I: Io> Worker<I> {
                     egress.push(io, rings, port.device, frame, true);
                 }
             }
+        }
+    }
+
+    /// Multicast listener discovery: a query is answered by our groups on that port.
+    #[cold]
+    pub(super) fn listener_message(&mut self, packet: Packet<I::Frame>) {
+        if !mld::is_query(packet.frame.bytes(), &packet.parsed) {
+            return self.reject(packet, DropReason::Multicast);
+        }
+        self.counters.count(WorkerCounter::Consumed);
+        let id = packet.port;
+        let Some(port) = self.snapshot.ports.get(usize::from(id.0)) else {
+            return;
+        };
+        if self.error_limit.allow(self.now) {
+            let local = &self.snapshot.local;
+            let link = Link { id, port, local };
+            let (io, egress) = (&mut self.io, &mut self.egress);
+            report_groups(&link, mld::Why::Asked, io, egress, &self.rings);
         }
     }
 
@@ -173,5 +192,22 @@ impl<I: Io> Worker<I> {
                 Message::Register { .. } | Message::Unregister { .. } | Message::Neighbour(_) => {}
             }
         }
+    }
+}
+
+fn report_groups<I: Io>(
+    link: &Link<'_>,
+    why: mld::Why,
+    io: &mut I,
+    egress: &mut Egress<I::Frame>,
+    rings: &Rings<I::Frame>,
+) {
+    let mut reported = 0;
+    while let Some(mut frame) = io.alloc() {
+        match mld::report(link, reported, why, &mut frame) {
+            Some(next) => reported = next,
+            None => return,
+        }
+        egress.push(io, rings, link.port.device, frame, true);
     }
 }

@@ -149,7 +149,14 @@ impl<I: Io> Worker<I> {
     /// all, so that each neighbour is asked for once.
     pub(super) fn hear(&mut self, learned: &Learned) {
         let mut learned = *learned;
-        let answers = matches!(learned.how, How::Reply | How::Advert { solicited: true, .. });
+        let answers = matches!(
+            learned.how,
+            How::Reply
+                | How::Advert {
+                    solicited: true,
+                    ..
+                }
+        );
         let known = self.neighbours.find(learned.port, learned.addr).is_some();
         if answers && !known && learned.mac.is_some() {
             learned.how = How::Request;

@@ -237,6 +237,8 @@ pub fn neighbour_answer(frame: &[u8]) -> Neighbourly {
             Neighbourly::Answer(target, spec.framed(to, mac))
         }
         [0x86, 0xdd] if frame[20] == proto::ICMPV6 && frame[54] == 136 => Neighbourly::Ignore,
+        // Multicast listener reports, behind a router alert.
+        [0x86, 0xdd] if frame[20] == 0 && frame.get(62) == Some(&143) => Neighbourly::Ignore,
         _ => Neighbourly::No,
     }
 }
