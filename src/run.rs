@@ -1,5 +1,6 @@
 //! `sluice run` and `sluice check`: everything is started in order, and stopped the other way round.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -114,6 +115,7 @@ fn log_to_stderr(arguments: &RunArgs) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter);
     match arguments.log_format {
         LogFormat::Text => log.with_target(false).init(),
