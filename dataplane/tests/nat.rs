@@ -87,6 +87,10 @@ fn strangers_find_no_mapping_and_no_way_in() {
     world.dropped(OUTSIDE, &stranger.to(OUTSIDE), DropReason::NatNoMapping);
     let direct = udp("203.0.113.66", 53, "10.0.0.7", 4000, b"");
     world.dropped(OUTSIDE, &direct.to(OUTSIDE), DropReason::Denied);
+    let ours = udp("192.0.2.1", 53, "192.0.2.10", port, b"");
+    world.dropped(OUTSIDE, &ours.to(OUTSIDE), DropReason::NatNoMapping);
+    let ours = udp("10.0.0.1", 4000, "198.51.100.9", 53, b"");
+    world.dropped(INSIDE, &ours.to(INSIDE), DropReason::MartianSource);
     let spoofed = udp("10.0.0.7", 4000, "198.51.100.9", 53, b"");
     world.dropped(OUTSIDE, &spoofed.to(OUTSIDE), DropReason::Spoofed);
 }

@@ -15,7 +15,7 @@ use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
 use crate::session::flow::{PathId, flags};
 use crate::session::table::{Direction, FlowRef, InsertError, SessionId};
-use crate::snapshot::{LbMode, PortId, ServerId, is_link_local};
+use crate::snapshot::{LbMode, Local, PortId, ServerId, is_link_local};
 use crate::{lb, rewrite, tcp};
 
 /// Why no session was opened here.
@@ -119,6 +119,9 @@ impl<I: Io> Worker<I> {
                 via = real.address;
                 one_way = vs.mode == LbMode::Dsr;
             }
+        }
+        if let Some(Local::Own(_)) = self.snapshot.local.get(tuple.src) {
+            return Err(DropReason::MartianSource.into());
         }
         if !may_be_forwarded(&target) {
             return Err(DropReason::NoRoute.into());

@@ -68,7 +68,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Brings a session under the current snapshot; false if it would not be opened today.
-    fn renew<F: PerFamily>(&mut self, id: SessionId) -> bool {
+    pub(super) fn renew<F: PerFamily>(&mut self, id: SessionId) -> bool {
         let table = F::table(&self.tables);
         let (Some(session), Some(cold)) = (table.session(id), table.cold(id)) else {
             return false;

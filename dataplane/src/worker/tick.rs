@@ -22,7 +22,7 @@ const SWEEP_MS: usize = 1000;
 /// Most deadlines looked at per tick: 64 KiB of sequential memory.
 const SWEEP_MOST: usize = 16_384;
 /// Rounds of due sessions per tick.
-const DUE_ROUNDS: usize = 4;
+const DUE_ROUNDS: usize = 8;
 /// Paths whose counters are taken per tick.
 const PATHS_PER_TICK: usize = 256;
 /// Persistent clients looked at per tick.
@@ -92,6 +92,15 @@ impl<I: Io> Worker<I> {
 
     /// Ends a session whose time is over, or moves its deadline to where its time will be over.
     fn settle<F: PerFamily>(&mut self, id: SessionId) {
+        let current = self.snapshot.epoch;
+        let epoch = F::table(&self.tables)
+            .session(id)
+            .map(|session| session.flows[0].epoch);
+        // Timeout sets are numbered anew with each snapshot, so an idle session is brought under
+        // the current one before its time is judged.
+        if epoch.is_some_and(|epoch| epoch != current) && !self.renew::<F>(id) {
+            return self.end_session::<F>(id);
+        }
         let Some(session) = F::table(&self.tables).session(id) else {
             return;
         };
