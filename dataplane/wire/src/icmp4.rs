@@ -40,7 +40,7 @@ pub mod unreachable {
 /// An error to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// With a code of [`unreachable`] other than "fragmentation needed".
+    /// With a code of [`mod@unreachable`] other than "fragmentation needed".
     Unreachable(u8),
     /// The next link takes packets of this many bytes (RFC 1191).
     FragmentationNeeded(u16),

@@ -54,7 +54,7 @@ pub mod unreachable {
 /// An error to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// With a code of [`unreachable`].
+    /// With a code of [`mod@unreachable`].
     Unreachable(u8),
     /// The next link takes packets of this many bytes.
     PacketTooBig(u32),

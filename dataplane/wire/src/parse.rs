@@ -2,7 +2,7 @@
 //!
 //! Common packets (no in-frame VLAN tag, no IPv4 options or IPv6 extension headers, TCP or UDP, not
 //! a fragment) take a path of a few compares; everything else, errors included, is sorted out by
-//! [`slow`]. Both give the same answer where both give one.
+//! the module `slow`. Both give the same answer where both give one.
 
 use crate::bytes::{array, be16, put, u8_at};
 use crate::checksum::Delta;
