@@ -7,6 +7,7 @@ use super::burst::Packet;
 use crate::counters::DropReason;
 use crate::io::{DeviceId, Frame, Io};
 use crate::path::{Path, UNTAGGED};
+use crate::published::WorkerCounter;
 use crate::snapshot::PortId;
 
 /// Length of an Ethernet header without a tag, and with one.
@@ -50,6 +51,9 @@ impl<I: Io> Worker<I> {
                 *macs = path.macs;
             }
         } else if !encapsulate(&mut frame, &path.macs, path.vlan, l3, v6) {
+            if originated {
+                return self.counters.count(WorkerCounter::OriginatedLost);
+            }
             return self.drop(frame, path.port, DropReason::NoBuffer);
         }
         self.egress

@@ -55,6 +55,11 @@ impl<I: Io> Worker<I> {
         if echo && plan::answers_echo(&self.snapshot, tuple.dst) {
             return self.echo(packet);
         }
+        let stray = matches!(tuple.proto, proto::ICMP | proto::ICMPV6) && tuple.sport == 0;
+        if stray && tuple.dport != 0 {
+            // An echo reply that nobody asked for.
+            return self.reject(packet, DropReason::OutOfState);
+        }
         if packet.parsed.ttl <= 1 {
             return self.refuse(packet, DropReason::TtlExceeded);
         }

@@ -6,12 +6,14 @@ use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
 use super::plan::{self, Destination, Outbound, Way};
+use super::source::refused;
 use super::tables::PerFamily;
 use super::tally::Fate;
 use super::{Worker, hit};
 use crate::counters::DropReason;
 use crate::handoff::{Message, Why};
 use crate::io::{Frame, Io};
+use crate::nat::mapping::MappingId;
 use crate::published::WorkerCounter;
 use crate::session::flow::{PathId, flags};
 use crate::session::table::{Direction, FlowRef, InsertError, SessionId};
@@ -137,6 +139,9 @@ impl<I: Io> Worker<I> {
             self.tally
                 .session(decision.service, ServerId::NONE, Fate::Refused);
         })?;
+        if let Some(id) = MappingId::new(mapping) {
+            self.mappings.hold(id, tuple.src).map_err(refused)?;
+        }
         let mut blueprint = Blueprint {
             leaves: target,
             forth,

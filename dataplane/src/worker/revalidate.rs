@@ -11,9 +11,10 @@ use super::Worker;
 use super::burst::Packet;
 use super::plan::{self, Destination, Source};
 use super::tables::PerFamily;
+use super::tally::Fate;
 use crate::counters::DropReason;
 use crate::io::Io;
-use crate::nat::rules::MASQUERADE_PORTS;
+use crate::nat::rules::{MASQUERADE_PORTS, Mapping};
 use crate::session::flow::flags;
 use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{LbMode, ServerId, Snapshot};
@@ -99,7 +100,12 @@ impl<I: Io> Worker<I> {
         let epoch = self.snapshot.epoch;
         let table = F::table_mut(&mut self.tables);
         if let Some(cold) = table.cold_mut(id) {
-            cold.service = service;
+            let was = std::mem::replace(&mut cold.service, service);
+            if was != service {
+                // It goes on under another name: it must not stay with the old one for ever.
+                self.tally.session(was, ServerId::NONE, Fate::Ended);
+                self.tally.session(service, ServerId::NONE, Fate::Opened);
+            }
         }
         if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
             for (flow, path) in [(original, forth), (reply, back)] {
@@ -128,15 +134,25 @@ fn renewal(
     server: ServerId,
     mapped: bool,
 ) -> Option<Renewal> {
-    let inbound = plan::inbound(snapshot, arrives, zone);
+    let mut inbound = plan::inbound(snapshot, arrives, zone);
     let mut target = Tuple {
         src: arrives.src,
         sport: arrives.sport,
         ..*leaves
     };
     let via = match inbound.destination {
-        // A session that an endpoint-independent mapping let in has no service that names it.
-        Destination::Keep if mapped => leaves.dst,
+        // Let in by an endpoint-independent mapping, whose external address must still be a pool's.
+        Destination::Keep
+            if mapped && (leaves.dst, leaves.dport) != (arrives.dst, arrives.dport) =>
+        {
+            snapshot.nat.pools.iter().find(|pool| {
+                let (first, last) = pool.ports;
+                pool.addresses.contains(&arrives.dst) && (first..=last).contains(&arrives.dport)
+            })?;
+            inbound.destination = Destination::Translate(leaves.dst, leaves.dport);
+            inbound.published = true;
+            leaves.dst
+        }
         Destination::Keep => {
             if server != ServerId::NONE
                 || (leaves.dst, leaves.dport) != (arrives.dst, arrives.dport)
@@ -185,8 +201,13 @@ fn renewal(
         Source::Pool(index) => {
             let pool = snapshot.nat.pools.get(usize::from(index))?;
             let (first, last) = pool.ports;
-            pool.addresses.contains(&leaves.src)
-                && (leaves.sport == 0 || (first..=last).contains(&leaves.sport))
+            // See `map_source`: the address that stands in where two workers would have to decide.
+            let own = plan::port(snapshot, forth.hop.port)
+                .and_then(|port| port.source_for(forth.neighbour));
+            let stands_in = pool.mapping == Mapping::EndpointIndependent && own == Some(leaves.src);
+            stands_in
+                || pool.addresses.contains(&leaves.src)
+                    && (leaves.sport == 0 || (first..=last).contains(&leaves.sport))
         }
     };
     kept.then_some(Renewal {

@@ -111,12 +111,16 @@ impl<I: Io> Worker<I> {
         let mapping = self.mappings.get(id).ok_or(DropReason::Internal)?;
         let leaves = mapping.outbound(blueprint.leaves);
         self.mappings.hold(id, leaves.dst).map_err(refused)?;
+        // Between two hosts inside the callee's mapping was held first. A session has room for one:
+        // the opener's, which its own packets keep in use.
+        self.release_mapping(blueprint.mapping, tuple, &blueprint.leaves.reverse());
         blueprint.leaves = leaves;
         blueprint.mapping = id.get();
         Ok(())
     }
 
-    /// The host behind an external endpoint, if it has a mapping and the stranger may use it.
+    /// The host behind an external endpoint, if it has a mapping and the stranger may use it. The
+    /// mapping is not held yet: what follows may still refuse the session.
     pub(super) fn mapped_endpoint(
         &mut self,
         packet: &Packet<I::Frame>,
@@ -147,7 +151,6 @@ impl<I: Io> Worker<I> {
         };
         let mapping = self.mappings.get(id).ok_or(DropReason::Internal)?;
         let (address, port) = mapping.internal;
-        self.mappings.hold(id, tuple.src).map_err(refused)?;
         Ok(Some((address, port, id.get())))
     }
 
@@ -170,7 +173,7 @@ impl<I: Io> Worker<I> {
     }
 }
 
-fn refused(error: MappingError) -> Refusal {
+pub(super) fn refused(error: MappingError) -> Refusal {
     Refusal::Drop(match error {
         MappingError::Exhausted => DropReason::NatPortsExhausted,
         MappingError::Full => DropReason::NatMappingsFull,

@@ -6,11 +6,11 @@ use super::Limits;
 use crate::handoff::AnyKey;
 use crate::io::{Memory, OutOfMemory};
 use crate::map::ExpiringMap;
-use crate::session::table::Table;
+use crate::session::table::{MAX_TIMEOUT, Table};
 
 /// How long a registration is kept without packets, milliseconds. It outlives sessions, which end it
 /// themselves; this clears those whose end got lost in a full ring.
-const REGISTRATION_MS: u32 = 24 * 3_600_000;
+const REGISTRATION_MS: u32 = MAX_TIMEOUT;
 
 /// Tuples whose packets come to this worker, while the session lives on another one.
 type Registered<F> = ExpiringMap<Key<<F as Family>::Addrs>, u16>;
@@ -40,7 +40,7 @@ impl Tables {
             registered_v6: ExpiringMap::new(
                 memory,
                 "registered IPv6 tuples",
-                registrations.min(limits.sessions_v6),
+                registrations.min(2 * limits.sessions_v6),
             )?,
             unregistrable: 0,
         })
