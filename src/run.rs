@@ -253,7 +253,13 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
     })?;
     let (plane, controller) = DataPlane::start(config)?;
     let service = Service::start(controller, listener, &arguments.config);
-    let service = service.map_err(Failure::Control)?;
+    let service = match service {
+        Ok(service) => service,
+        Err(error) => {
+            plane.stop()?;
+            return Err(Failure::Control(error));
+        }
+    };
     info!("ready; API on http://{listen}/api/v1/");
     loop {
         match requests.next() {

@@ -61,7 +61,7 @@ impl Crew {
         let count = plans.len();
         for (number, plan) in plans.into_iter().enumerate() {
             let (stop, ready, core) = (Arc::clone(&crew.stop), ready.clone(), plan.core);
-            let body = move || work(eal, clock, plan, &stop, &ready);
+            let body = move || work(eal, clock, plan, &stop, ready);
             match thread::spawn(eal, core, &format!("sluice-w{number}"), body) {
                 Ok(thread) => crew.threads.push(thread),
                 Err(error) => {
@@ -96,11 +96,12 @@ fn work(
     clock: Clock,
     plan: Plan,
     stop: &AtomicBool,
-    ready: &Sender<()>,
+    ready: Sender<()>,
 ) -> Result<(), OutOfMemory> {
     let mut memory = HugeMemory::near_core(eal, plan.core);
     let mut worker = Worker::new(plan.io, &mut memory, plan.parts, clock.now_ms())?;
     let _ = ready.send(());
+    drop(ready);
     let mut empty = 0;
     while !stop.load(Ordering::Relaxed) {
         if worker.poll(clock.now_ms()) {
