@@ -18,7 +18,7 @@ AS_ROOT := CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=
 endif
 
 # MiB of huge pages for one appliance; given back afterwards.
-HUGE_MB := 512
+HUGE_MB := 1280
 
 .PHONY: help
 help: ## this list

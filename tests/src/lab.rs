@@ -406,7 +406,9 @@ impl Lab {
     pub fn config(&self, rest: &str) -> String {
         use std::fmt::Write as _;
         // Huge pages, where `scripts/testbed` has reserved them; else whatever there is.
-        let eal = if machine::free_huge_mb() >= 384 {
+        // The same for all of a run: a running appliance takes some, and can't change its mind.
+        static HUGE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        let eal = if *HUGE.get_or_init(|| machine::free_huge_mb() >= 384) {
             "[]"
         } else {
             "[\"--no-huge\"]"
