@@ -4,7 +4,9 @@
 mod world;
 
 use sluice_dataplane::counters::DropReason;
-use sluice_dataplane::nat::rules::{Filtering, Forward, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::nat::rules::{
+    Filtering, Forward, Mapping, SnatPool, SnatRule, SourceNat, StaticNat,
+};
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{Local, ServiceId};
@@ -417,4 +419,41 @@ fn a_listener_query_is_answered_so_that_switches_deliver_solicitations() {
     world.arrive(INSIDE, &frame);
     assert_eq!(world.count(WorkerCounter::Originated), before + 1);
     assert_eq!(world.count(WorkerCounter::Consumed), 1);
+}
+
+#[test]
+fn a_static_address_goes_before_rules_but_for_one_that_says_keep() {
+    let fixed = StaticNat {
+        service: ServiceId(3),
+        external: ip("192.0.2.50"),
+        internal: ip("10.0.0.7"),
+        open_from: vec![],
+    };
+    let keep = SnatRule {
+        destination: vec!["198.51.100.0/24".parse().unwrap()],
+        ..snat(SourceNat::Keep)
+    };
+    let setup = pooled((5000, 5999));
+    let setup = Setup {
+        snat_rules: vec![keep, snat(SourceNat::Pool(0))],
+        statics: vec![fixed],
+        ..setup
+    };
+    let mut world = setup.start();
+    let source = |frame: &[u8]| <[u8; 4]>::try_from(&frame[26..30]).unwrap();
+    let kept = world.through(
+        INSIDE,
+        &udp("10.0.0.7", 4000, "198.51.100.9", 53, b"").to(INSIDE),
+    );
+    assert_eq!(source(&kept), [10, 0, 0, 7]);
+    let fixed = world.through(
+        INSIDE,
+        &udp("10.0.0.7", 4000, "203.0.113.9", 53, b"").to(INSIDE),
+    );
+    assert_eq!(source(&fixed), [192, 0, 2, 50]);
+    let pooled = world.through(
+        INSIDE,
+        &udp("10.0.0.8", 4000, "203.0.113.9", 53, b"").to(INSIDE),
+    );
+    assert_eq!(source(&pooled), [192, 0, 2, 10]);
 }

@@ -73,8 +73,6 @@ pub mod flags {
     pub const TRANSLATE: u16 = 1 << 0;
     /// Only one direction of this session passes here (direct server return).
     pub const ONE_WAY: u16 = 1 << 1;
-    /// Every packet of the flow takes the slow path (ALG, MSS clamping on SYN is not among them).
-    pub const SLOW: u16 = 1 << 2;
     /// The MSS option of SYN segments is clamped.
     pub const CLAMP_MSS: u16 = 1 << 3;
     /// TCP was taken up in mid-connection: window and handshake were not seen.

@@ -45,7 +45,7 @@ impl<I: Io> Worker<I> {
             path.packets = path.packets.wrapping_add(1);
             path.bytes += u64::from(parsed.ip_len());
         }
-        self.send_along(frame, flow.path, &parsed);
+        self.send_along(frame, port, flow.path, &parsed);
     }
 
     /// Drops a packet, and tells its sender where that helps.

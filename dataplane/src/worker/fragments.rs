@@ -126,13 +126,19 @@ impl<I: Io> Worker<I> {
         if let (true, Some(datagram)) = (hides, datagram) {
             parsed.set_fragment_id(frame.bytes_mut(), datagram.new_id);
         }
-        self.send_along(frame, flow.path, &parsed);
+        self.send_along(frame, port, flow.path, &parsed);
     }
 
     /// Sends a packet along a path, in pieces if it must be.
-    pub(super) fn send_along(&mut self, frame: I::Frame, path: PathId, parsed: &Parsed) {
+    pub(super) fn send_along(
+        &mut self,
+        frame: I::Frame,
+        came_by: PortId,
+        path: PathId,
+        parsed: &Parsed,
+    ) {
         let Some(path) = self.paths.get(path).copied() else {
-            return self.drop(frame, PortId(0), DropReason::Internal);
+            return self.drop(frame, came_by, DropReason::Internal);
         };
         if parsed.ip_len() <= path.mtu {
             return self.send(frame, &path, parsed.l3, parsed.v6);
@@ -146,7 +152,7 @@ impl<I: Io> Worker<I> {
                     split::Refusal::NoBuffer => DropReason::NoBuffer,
                     split::Refusal::DontFragment | split::Refusal::TooMany => DropReason::TooBig,
                 };
-                return self.drop(frame, path.port, reason);
+                return self.drop(frame, came_by, reason);
             }
         };
         for (at, piece) in pieces.into_iter().enumerate() {

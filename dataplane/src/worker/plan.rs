@@ -72,28 +72,29 @@ pub(super) fn inbound(snapshot: &Snapshot, tuple: &Tuple, zone: u8) -> Inbound {
         },
         Some(Target::Forward(index)) => match snapshot.nat.forwards.get(at(index)) {
             None => plain,
-            Some(forward) => Inbound {
-                destination: Destination::Translate(
-                    forward.to,
-                    forward
-                        .to_port
-                        .wrapping_add(tuple.dport.wrapping_sub(forward.ports.0)),
-                ),
-                service: forward.service,
-                source: forward.source,
-                timeouts: forward.timeouts,
-                published: true,
-                ..plain
-            },
+            Some(forward) => {
+                let to = forward.apply(*tuple);
+                Inbound {
+                    destination: Destination::Translate(to.dst, to.dport),
+                    service: forward.service,
+                    source: forward.source,
+                    timeouts: forward.timeouts,
+                    published: true,
+                    ..plain
+                }
+            }
         },
         Some(Target::Static(index)) => match snapshot.nat.statics.get(at(index)) {
             None => plain,
-            Some(fixed) => Inbound {
-                destination: Destination::Translate(fixed.internal, tuple.dport),
-                service: fixed.service,
-                published: fixed.open_from.contains(&zone),
-                ..plain
-            },
+            Some(fixed) => {
+                let to = fixed.inbound(*tuple);
+                Inbound {
+                    destination: Destination::Translate(to.dst, to.dport),
+                    service: fixed.service,
+                    published: fixed.opens_from(zone),
+                    ..plain
+                }
+            }
         },
     }
 }
@@ -209,14 +210,18 @@ pub(super) fn outbound(
         }
         return Ok(plan);
     }
+    let rule = snapshot.nat.source_rule(zone, way.zone, target);
+    // A rule that says "keep" exempts even a host with a static translation.
+    let exempt = rule.is_some_and(|rule| rule.to_source == SourceNat::Keep);
     if let Some(fixed) = snapshot.nat.static_of(tuple.src)
         && zone != way.zone
+        && !exempt
     {
         plan.source = Source::Static(fixed.external);
         plan.service = fixed.service;
         return Ok(plan);
     }
-    if let Some(rule) = snapshot.nat.source_rule(zone, way.zone, target) {
+    if let Some(rule) = rule {
         plan.source = resolve(rule.to_source)?;
         plan.service = rule.service;
         plan.timeouts = rule.timeouts;
