@@ -65,6 +65,23 @@ pub fn apply<F: Family>(flow: &Flow<F>, frame: &mut [u8], parsed: &Parsed) {
     }
 }
 
+/// The same for what [`sluice_wire::parse_plain`] recognised: all fields lie at known places.
+#[inline(always)]
+pub fn apply_plain<F: Family>(flow: &Flow<F>, frame: &mut [u8]) {
+    const L3: usize = 14;
+    let l4 = L3
+        + if F::IS_V6 {
+            ipv6::HEADER_LEN
+        } else {
+            ipv4::MIN_LEN
+        };
+    age::<F>(frame, L3, Delta(flow.ip_delta));
+    if flow.flags & flags::TRANSLATE != 0 {
+        put_addrs::<F>(frame, L3, flow.new_addrs);
+        transport(frame, l4, flow.proto, flow.new_ports, Delta(flow.l4_delta));
+    }
+}
+
 /// Lowers the MSS option of a SYN to `limit` bytes; everything else stays. Returns whether anything
 /// changed.
 #[inline]

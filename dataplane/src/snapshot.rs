@@ -94,6 +94,12 @@ impl Snapshot {
         timeout(&self.timeouts, set, proto, state)
     }
 
+    /// The shortest time, in milliseconds, that any session may be idle. Looks at all sets.
+    pub fn shortest_timeout(&self) -> u32 {
+        let shortest = self.timeouts.iter().map(Timeouts::shortest).min();
+        shortest.unwrap_or(0)
+    }
+
     /// The MSS that a service asks to clamp SYNs to. Looks through all services: for SYNs of
     /// sessions that are marked, and nothing else.
     pub fn clamp_mss(&self, service: ServiceId) -> Option<u16> {

@@ -128,21 +128,37 @@ pub fn step<F: Family>(
     segment: &Segment,
     now: u32,
 ) -> Verdict {
-    // Nearly every segment: an acknowledgement, with or without data, on an open connection.
-    if segment.flags & (SYN | FIN | RST | ACK) == ACK && this.state == State::Established as u8 {
-        if this.flags & other.flags & window::KNOWN != 0 && this.flags & ONE_WAY == 0 {
-            if !window::fits(this, other, segment) {
-                return Verdict::OutOfWindow;
-            }
-            window::advance(this, other, segment);
-            return Verdict::Pass;
-        }
-        if this.flags & ONE_WAY != 0 && direction == Direction::Original {
-            window::advance_alone(this, segment);
-            return Verdict::Pass;
-        }
+    if step_usual(this, other, direction, segment) {
+        return Verdict::Pass;
     }
     slow_step(this, other, direction, segment, now)
+}
+
+/// Nearly every segment: an acknowledgement, with or without data, on an open connection, with
+/// numbers that fit. True if it was one of these; otherwise nothing has changed, and [`step`] says
+/// what it is.
+#[inline(always)]
+pub fn step_usual<F: Family>(
+    this: &mut Flow<F>,
+    other: &mut Flow<F>,
+    direction: Direction,
+    segment: &Segment,
+) -> bool {
+    if segment.flags & (SYN | FIN | RST | ACK) != ACK || this.state != State::Established as u8 {
+        return false;
+    }
+    if this.flags & other.flags & window::KNOWN != 0 && this.flags & ONE_WAY == 0 {
+        let fits = window::fits(this, other, segment);
+        if fits {
+            window::advance(this, other, segment);
+        }
+        return fits;
+    }
+    let alone = this.flags & ONE_WAY != 0 && direction == Direction::Original;
+    if alone {
+        window::advance_alone(this, segment);
+    }
+    alone
 }
 
 fn slow_step<F: Family>(

@@ -59,6 +59,12 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The shortest of all, in milliseconds.
+    pub fn shortest(&self) -> u32 {
+        let other = [self.udp_new, self.udp_replied, self.icmp, self.other];
+        self.tcp.iter().chain(&other).copied().min().unwrap_or(0)
+    }
+
     /// The lifetime of a session of this IP protocol in this state (`tcp::state::State` for TCP,
     /// `session::state` otherwise), in milliseconds.
     #[inline]
@@ -103,5 +109,6 @@ mod tests {
         assert!(defaults.of(UDP, REPLIED) >= 5 * 60_000);
         assert!(defaults.of(ICMP, NEW) >= 60_000 && defaults.of(ICMPV6, REPLIED) >= 60_000);
         assert_eq!(defaults.of(47, NEW), defaults.other);
+        assert_eq!(defaults.shortest(), 10_000);
     }
 }

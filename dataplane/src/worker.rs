@@ -5,6 +5,7 @@
 //! The modules below are the stations of that way:
 //!
 //! - `burst`: parse, look up, decide which station is next
+//! - `plain`: the short way of nearly every packet
 //! - `hit`: state, rewrite, next hop of a packet that has a session
 //! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
 //! - `revalidate`: sessions that meet a newer snapshot
@@ -48,6 +49,7 @@ mod miss;
 mod next_hop;
 mod open;
 mod pass;
+mod plain;
 mod plan;
 mod revalidate;
 mod source;
@@ -94,6 +96,8 @@ pub struct Worker<I: Io> {
     rx: Option<Box<RxBurst<I::Frame>>>,
     scratch: Option<Box<Scratch>>,
     snapshot: Arc<Snapshot>,
+    /// The shortest timeout of the snapshot, milliseconds.
+    grace: u32,
     tables: Tables,
     paths: Paths,
     neighbours: Neighbours,
@@ -174,6 +178,7 @@ impl<I: Io> Worker<I> {
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
             announcements: RateLimit::new(ANNOUNCEMENTS_PER_S, now),
             io,
+            grace: snapshot.shortest_timeout(),
             snapshot,
             rings,
             mailbox,

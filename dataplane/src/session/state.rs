@@ -10,11 +10,17 @@ pub const NEW: u8 = 0;
 /// The other side has answered.
 pub const REPLIED: u8 = 1;
 
+/// Whether a packet of `this` flow changes nothing: [`step`] would say false.
+#[inline(always)]
+pub fn is_settled<F: Family>(this: &Flow<F>, direction: Direction) -> bool {
+    (this.state != NEW) | (direction as u8 == Direction::Original as u8)
+}
+
 /// Takes a packet of `this` flow into account. True if the session's state changed, and with it its
 /// timeout.
 #[inline]
 pub fn step<F: Family>(this: &mut Flow<F>, other: &mut Flow<F>, direction: Direction) -> bool {
-    if this.state != NEW || direction == Direction::Original {
+    if is_settled(this, direction) {
         return false;
     }
     this.state = REPLIED;

@@ -2,14 +2,15 @@
 //! table accesses overlap, then worked on in the order of arrival.
 
 use arrayvec::ArrayVec;
-use sluice_wire::parse::{Kind, Parsed, parse};
+use sluice_wire::parse::{Kind, Parsed, parse, parse_plain};
 use sluice_wire::{Family, Key, MacAddr, V4, V6};
 
 use super::Worker;
+use super::plain::Lane;
 use super::tables::{PerFamily, Tables};
 use crate::counters::DropReason;
 use crate::handoff::{Passed, Why};
-use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst};
+use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta};
 use crate::published::WorkerCounter;
 use crate::session::table::Candidate;
 use crate::snapshot::{PortId, Snapshot};
@@ -38,6 +39,10 @@ pub(super) struct Packet<F> {
 /// What is next for a frame of the burst.
 #[derive(Clone, Copy, Debug)]
 enum Next {
+    /// Nothing special about it; its key is the n-th of the burst's IPv4 keys.
+    PlainV4(PortId, u8),
+    /// The same for IPv6.
+    PlainV6(PortId, u8),
     /// Drop it.
     Drop(DropReason, PortId),
     /// Not a packet of a session: ARP, neighbour discovery, fragments.
@@ -51,17 +56,22 @@ enum Next {
 /// Keys of one family, with hashes and what the table says.
 #[derive(Debug)]
 struct Batch<F: Family> {
-    keys: ArrayVec<Key<F::Addrs>, RX_BURST>,
-    hashes: ArrayVec<u64, RX_BURST>,
+    keys: [Key<F::Addrs>; RX_BURST],
+    hashes: [u64; RX_BURST],
     candidates: [Candidate; RX_BURST],
+    len: usize,
 }
+
+/// So that an index cut to the size of a burst needs no other check.
+const _: () = assert!(RX_BURST.is_power_of_two());
 
 impl<F: Family> Default for Batch<F> {
     fn default() -> Self {
         Self {
-            keys: ArrayVec::new(),
-            hashes: ArrayVec::new(),
+            keys: [Key::default(); RX_BURST],
+            hashes: [0; RX_BURST],
             candidates: [Candidate::default(); RX_BURST],
+            len: 0,
         }
     }
 }
@@ -85,6 +95,8 @@ impl<I: Io> Worker<I> {
         scratch.v6.probe(&self.tables);
         for (frame, &next) in frames.drain(..).zip(&scratch.frames) {
             match next {
+                Next::PlainV4(port, at) => self.plain(device, frame, port, &scratch.v4, at),
+                Next::PlainV6(port, at) => self.plain(device, frame, port, &scratch.v6, at),
                 Next::V4(parsed, port, at) => {
                     self.dispatch(Packet::arrived(frame, parsed, port), &scratch.v4, at);
                 }
@@ -106,9 +118,22 @@ impl<I: Io> Worker<I> {
         for frame in frames.iter().take(AHEAD) {
             frame.prefetch();
         }
+        let mut lane = Lane::of(&self.snapshot, device, None);
         for (i, frame) in frames.iter().enumerate() {
             if let Some(ahead) = frames.get(i + AHEAD) {
                 ahead.prefetch();
+            }
+            let meta = frame.meta();
+            if lane.is_none_or(|lane| lane.tci != meta.vlan_tci) {
+                self.leave(lane);
+                lane = Lane::of(&self.snapshot, device, meta.vlan_tci);
+            }
+            if let Some(lane) = &mut lane
+                && let Some(next) = scratch.take_plain(&self.tables, lane, frame, &meta)
+            {
+                lane.count(frame.bytes().len());
+                scratch.frames.push(next);
+                continue;
             }
             let (parsed, port) = match arrive(&self.snapshot, device, frame) {
                 Ok(arrived) => arrived,
@@ -134,15 +159,53 @@ impl<I: Io> Worker<I> {
             };
             scratch.frames.push(next);
         }
+        self.leave(lane);
+    }
+
+    /// Adds up what a lane has counted.
+    fn leave(&mut self, lane: Option<Lane>) {
+        if let Some(lane) = lane {
+            let (frames, bytes) = lane.counted();
+            self.tally.received_many(lane.port, frames, bytes);
+        }
+    }
+
+    /// Takes the short way if it can be taken, and the long way if not.
+    #[inline(always)]
+    fn plain<F: PerFamily>(
+        &mut self,
+        device: DeviceId,
+        frame: I::Frame,
+        port: PortId,
+        batch: &Batch<F>,
+        at: u8,
+    ) {
+        let (key, _, candidate) = batch.get(at);
+        if let Err(frame) = self.forward_plain::<F>(frame, key, candidate) {
+            self.not_so_plain(device, frame, port, batch, at);
+        }
+    }
+
+    /// What has proved to need more than the short way.
+    #[inline(never)]
+    fn not_so_plain<F: PerFamily>(
+        &mut self,
+        device: DeviceId,
+        frame: I::Frame,
+        port: PortId,
+        batch: &Batch<F>,
+        at: u8,
+    ) {
+        match arrive(&self.snapshot, device, &frame) {
+            Ok((parsed, port)) => self.dispatch(Packet::arrived(frame, parsed, port), batch, at),
+            Err((reason, _)) => self.drop(frame, port, reason),
+        }
     }
 
     #[inline]
     fn dispatch<F: PerFamily>(&mut self, packet: Packet<I::Frame>, batch: &Batch<F>, at: u8) {
-        let at = usize::from(at);
-        let (Some(key), Some(&hash)) = (batch.keys.get(at), batch.hashes.get(at)) else {
-            return self.reject(packet, DropReason::Internal);
-        };
-        match F::table(&self.tables).confirm(batch.candidates[at], key, hash) {
+        let (key, hash, candidate) = batch.get(at);
+        match F::table(&self.tables).confirm(candidate, key, hash) {
             Some(flow) => self.hit::<F>(packet, flow),
             None => self.miss::<F>(packet, key, hash),
         }
@@ -268,29 +331,63 @@ fn group_is_welcome(to: MacAddr, parsed: &Parsed) -> bool {
         )
 }
 
+impl Scratch {
+    /// Takes the key of a frame that came by a lane, if there is nothing special about the frame.
+    #[inline(always)]
+    fn take_plain<F: Frame>(
+        &mut self,
+        tables: &Tables,
+        lane: &Lane,
+        frame: &F,
+        meta: &RxMeta,
+    ) -> Option<Next> {
+        let bytes = frame.bytes();
+        if meta.segmented | (meta.ip_checksum == Checksum::Bad) | !lane.leads_here(bytes) {
+            return None;
+        }
+        let good = meta.ip_checksum == Checksum::Good;
+        if let Some(parsed) = parse_plain::<V4>(bytes, meta.vlan_tci, good) {
+            let at = self.v4.add(tables, &parsed, bytes, lane.zone);
+            return Some(Next::PlainV4(lane.port, at));
+        }
+        let parsed = parse_plain::<V6>(bytes, meta.vlan_tci, good)?;
+        let at = self.v6.add(tables, &parsed, bytes, lane.zone);
+        Some(Next::PlainV6(lane.port, at))
+    }
+}
+
 impl<F: PerFamily> Batch<F> {
     fn clear(&mut self) {
-        self.keys.clear();
-        self.hashes.clear();
+        self.len = 0;
     }
 
-    /// Takes a packet's key, and has its bucket fetched.
-    #[inline]
+    /// Key, hash and guess of a packet of this burst.
+    #[inline(always)]
+    fn get(&self, at: u8) -> (&Key<F::Addrs>, u64, Candidate) {
+        let at = usize::from(at) % RX_BURST;
+        (&self.keys[at], self.hashes[at], self.candidates[at])
+    }
+
+    /// Takes a packet's key, and has its bucket fetched. There is room for one key a frame.
+    #[inline(always)]
     fn add(&mut self, tables: &Tables, parsed: &Parsed, bytes: &[u8], zone: u8) -> u8 {
         let key = parsed.key::<F>(bytes, zone);
         let table = F::table(tables);
         let hash = table.hash(&key);
         table.prefetch_bucket(hash);
-        let at = self.keys.len() as u8;
-        self.keys.push(key);
-        self.hashes.push(hash);
-        at
+        let at = self.len % RX_BURST;
+        self.keys[at] = key;
+        self.hashes[at] = hash;
+        self.len = at + 1;
+        at as u8
     }
 
     #[inline]
     fn probe(&mut self, tables: &Tables) {
-        if !self.hashes.is_empty() {
-            F::table(tables).probe_burst(&self.keys, &self.hashes, &mut self.candidates);
+        let len = self.len.min(RX_BURST);
+        if len > 0 {
+            let (keys, hashes) = (&self.keys[..len], &self.hashes[..len]);
+            F::table(tables).probe_burst(keys, hashes, &mut self.candidates);
         }
     }
 }

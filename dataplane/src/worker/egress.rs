@@ -58,7 +58,7 @@ impl<F> Egress<F> {
 
     /// Stages a frame. A stage that is full is handed to its device first; if the device takes
     /// nothing, the frame is lost, and counted so.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push<I: Io<Frame = F>>(
         &mut self,
         io: &mut I,
@@ -71,13 +71,12 @@ impl<F> Egress<F> {
             self.sent.lose(originated);
             return;
         };
-        if stage.frames.is_full() {
-            stage.hand_over(io, rings, to, &mut self.sent);
-        }
         let at = stage.frames.len();
         match stage.frames.try_push(frame) {
             Ok(()) => stage.originated |= u128::from(originated) << at,
-            Err(_) => self.sent.lose(originated),
+            Err(full) => {
+                stage.push_after(io, rings, to, full.element(), originated, &mut self.sent)
+            }
         }
     }
 
@@ -123,6 +122,25 @@ impl Sent {
 }
 
 impl<F> Stage<F> {
+    /// Stages a frame after making room.
+    #[inline(never)]
+    fn push_after<I: Io<Frame = F>>(
+        &mut self,
+        io: &mut I,
+        rings: &Rings<F>,
+        to: DeviceId,
+        frame: F,
+        originated: bool,
+        sent: &mut Sent,
+    ) {
+        self.hand_over(io, rings, to, sent);
+        let at = self.frames.len();
+        match self.frames.try_push(frame) {
+            Ok(()) => self.originated |= u128::from(originated) << at,
+            Err(_) => sent.lose(originated),
+        }
+    }
+
     /// How many frames the device took.
     fn hand_over<I: Io<Frame = F>>(
         &mut self,

@@ -109,6 +109,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn swap(&mut self, snapshot: Arc<Snapshot>) {
+        self.grace = snapshot.shortest_timeout();
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.balancer.on_snapshot(&self.snapshot);
         self.error_limit.set(self.snapshot.icmp_errors_per_s);

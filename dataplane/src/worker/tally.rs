@@ -85,6 +85,15 @@ impl Tally {
         }
     }
 
+    /// Several frames came in by a port; together they have so many bytes.
+    #[inline]
+    pub(super) fn received_many(&mut self, port: PortId, frames: u64, bytes: u64) {
+        if let Some(tally) = self.ports.get_mut(usize::from(port.0)) {
+            tally.frames += frames;
+            tally.bytes += bytes;
+        }
+    }
+
     /// A frame that came in by a port was dropped.
     #[inline]
     pub(super) fn dropped(&mut self, port: PortId) {

@@ -30,6 +30,6 @@ pub mod udp;
 pub use checksum::{Delta, Sum};
 pub use key::{Family, Key, KeyHasher, V4, V6};
 pub use mac::MacAddr;
-pub use parse::{Kind, ParseError, Parsed, parse};
+pub use parse::{Kind, ParseError, Parsed, parse, parse_plain};
 pub use toeplitz::Toeplitz;
 pub use tuple::Tuple;

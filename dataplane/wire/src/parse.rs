@@ -147,6 +147,22 @@ const V4_L4: usize = L3 + ipv4::MIN_LEN;
 /// Offset of the transport header right behind an IPv6 header.
 const V6_L4: usize = L3 + ipv6::HEADER_LEN;
 
+/// Parses what is common: TCP or UDP over `F`, right behind an Ethernet header, whole, without IPv4
+/// options or IPv6 extension headers, and with nothing wrong about it. `None` for all that [`parse`]
+/// must have a closer look at. Where this gives an answer, it is the one of `parse`.
+#[inline(always)]
+pub fn parse_plain<F: Family>(
+    frame: &[u8],
+    tagged: Option<u16>,
+    ip_checksum_good: bool,
+) -> Option<Parsed> {
+    if F::IS_V6 {
+        fast_v6(frame, tagged)
+    } else {
+        fast_v4(frame, tagged, ip_checksum_good)
+    }
+}
+
 /// TCP or UDP in unfragmented IPv4 without options, with nothing wrong about it. `None` for all
 /// that needs a closer look.
 #[inline(always)]

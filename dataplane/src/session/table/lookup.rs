@@ -10,6 +10,7 @@ use sluice_wire::{Family, Key};
 
 use super::Table;
 use crate::session::cpu;
+use crate::session::flow::Flow;
 use crate::session::index::Probe;
 use crate::session::refs::FlowRef;
 
@@ -89,6 +90,19 @@ impl<F: Family> Table<F> {
             return Some(flow);
         }
         self.lookup(key, hash)
+    }
+
+    /// The flow that was guessed and its opposite, both writable but for their keys, if the guess
+    /// still holds. `None` says nothing: ask [`Self::confirm`].
+    #[inline(always)]
+    pub fn guessed(
+        &mut self,
+        candidate: Candidate,
+        key: &Key<F::Addrs>,
+    ) -> Option<(FlowRef, &mut Flow<F>, &mut Flow<F>)> {
+        let at = candidate.0?;
+        let (this, other) = self.pair_mut(at)?;
+        this.matches(key).then_some((at, this, other))
     }
 
     /// Looks up one key.
