@@ -1,9 +1,9 @@
 //! Policy between zones: who may open a session to whom.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::BitAnd;
 
+use foldhash::HashMap;
 use ipnet::IpNet;
 use sluice_wire::Tuple;
 
@@ -56,7 +56,7 @@ impl Firewall {
     /// Compiles rules for `zones` zones; `open` are the pairs (from, to) between which any session
     /// may be opened where no rule says otherwise.
     pub fn new(zones: u8, rules: Vec<Rule>, open: Vec<(u8, u8)>) -> Self {
-        let mut pairs: HashMap<(u8, u8), Lines> = HashMap::new();
+        let mut pairs: HashMap<(u8, u8), Lines> = HashMap::default();
         for from in 0..zones {
             for to in 0..zones {
                 let mut lines = Lines::default();

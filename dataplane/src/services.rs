@@ -1,7 +1,8 @@
 //! What is behind an address and port.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use foldhash::HashMap;
 
 /// What a destination stands for; the numbers are indexes into the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl ServiceMap {
         if !conflicts.is_empty() {
             return Err(conflicts);
         }
-        let mut by_address: HashMap<IpAddr, Services> = HashMap::new();
+        let mut by_address: HashMap<IpAddr, Services> = HashMap::default();
         for definition in definitions {
             let services = by_address.entry(definition.address).or_default();
             let target = definition.target;

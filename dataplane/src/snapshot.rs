@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use ipnet::IpNet;
 use sluice_wire::MacAddr;
 
@@ -212,6 +213,7 @@ pub fn is_link_local(address: IpAddr) -> bool {
 #[derive(Debug, Default, Clone)]
 pub struct LocalAddresses {
     sorted: Vec<(IpAddr, Local)>,
+    found: HashMap<IpAddr, Local>,
 }
 
 /// Why an address is ours.
@@ -231,16 +233,13 @@ impl LocalAddresses {
         let mut sorted: Vec<_> = addresses.into_iter().collect();
         sorted.sort_by_key(|&(address, _)| address);
         sorted.dedup_by_key(|&mut (address, _)| address);
-        Self { sorted }
+        let found = sorted.iter().copied().collect();
+        Self { sorted, found }
     }
 
     /// Whether and why `address` is ours.
     pub fn get(&self, address: IpAddr) -> Option<Local> {
-        let at = self
-            .sorted
-            .binary_search_by_key(&address, |&(own, _)| own)
-            .ok()?;
-        Some(self.sorted[at].1)
+        self.found.get(&address).copied()
     }
 
     /// All of them.

@@ -1,8 +1,8 @@
 //! The compiled rules of source and destination translation.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use ipnet::IpNet;
 use sluice_wire::Tuple;
 
@@ -169,7 +169,7 @@ impl Nat {
         forwards: Vec<Forward>,
         statics: Vec<StaticNat>,
     ) -> Self {
-        let mut by_internal = HashMap::new();
+        let mut by_internal = HashMap::default();
         for (at, nat) in (0u16..).zip(&statics) {
             by_internal.entry(nat.internal).or_insert(at);
         }

@@ -181,6 +181,21 @@ pub struct Neighbours {
     /// Where the next search for an entry that can give way goes on in `entries`.
     hand: usize,
     random: u64,
+    /// Ids that were found lately, by a hash of what was looked for: a guess to begin with.
+    lately: [u16; LATELY],
+}
+
+/// Neighbours found lately that are remembered.
+const LATELY: usize = 256;
+
+/// Where a neighbour found lately is remembered.
+fn lately_at(port: PortId, addr: IpAddr) -> usize {
+    let word = match addr {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits() as u64,
+    };
+    let mixed = (word ^ u64::from(port.0) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 56) as usize % LATELY
 }
 
 impl Neighbours {
@@ -196,6 +211,7 @@ impl Neighbours {
             cursor: 0,
             hand: 0,
             random: seed | 1,
+            lately: [0; LATELY],
         }
     }
 
@@ -211,6 +227,15 @@ impl Neighbours {
         addr: IpAddr,
         now: u32,
     ) -> Result<NeighbourId, TableFull> {
+        let guess = lately_at(port, addr);
+        if let Some(entry) = self.entries.get_mut(usize::from(self.lately[guess]))
+            && entry.listed
+            && entry.addr == addr
+            && entry.port == port
+        {
+            entry.references += 1;
+            return Ok(NeighbourId(self.lately[guess]));
+        }
         let id = match self.find(port, addr) {
             Some(id) => id,
             None => {
@@ -220,6 +245,7 @@ impl Neighbours {
             }
         };
         self.entries[usize::from(id.0)].references += 1;
+        self.lately[guess] = id.0;
         Ok(id)
     }
 

@@ -133,7 +133,14 @@ impl<I: Io> Worker<I> {
         if back.zone != zone {
             return Err(DropReason::Spoofed.into());
         }
-        let outbound = plan::outbound(&self.snapshot, &inbound, tuple, &target, zone, &forth);
+        let outbound = plan::outbound(
+            &self.snapshot,
+            &inbound,
+            tuple,
+            &target,
+            zone,
+            [&forth, &back],
+        );
         let outbound = outbound.inspect_err(|_| {
             let decision = self.snapshot.firewall.decide(zone, forth.zone, tuple);
             self.tally

@@ -154,7 +154,8 @@ pub(super) enum Source {
 }
 
 /// Asks the firewall and the source translation about a session from `zone` that arrives as `tuple`
-/// and goes on to `target` (destination translated, source not yet).
+/// and goes on to `target` (destination translated, source not yet). `way` leads there, and `back`
+/// to the source.
 ///
 /// # Errors
 /// Why the session may not be opened.
@@ -164,7 +165,7 @@ pub(super) fn outbound(
     tuple: &Tuple,
     target: &Tuple,
     zone: u8,
-    way: &Way,
+    [way, back]: [&Way; 2],
 ) -> Result<Outbound, DropReason> {
     let decision = snapshot.firewall.decide(zone, way.zone, tuple);
     let by_rule = decision.service != ServiceId::NONE;
@@ -181,10 +182,7 @@ pub(super) fn outbound(
         .ports
         .get(usize::from(way.hop.port.0))
         .ok_or(DropReason::Internal)?;
-    let came_by = snapshot
-        .routes
-        .lookup(tuple.src)
-        .and_then(|hop| self::port(snapshot, hop.port));
+    let came_by = self::port(snapshot, back.hop.port);
     plan.clamp_mss |= port.clamp_mss || came_by.is_some_and(|port| port.clamp_mss);
     if plan.service == ServiceId::NONE {
         plan.service = decision.service;

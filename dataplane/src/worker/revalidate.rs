@@ -189,7 +189,8 @@ fn renewal(
     if forth.zone != reply_zone || back.zone != zone {
         return None;
     }
-    let outbound = plan::outbound(snapshot, &inbound, arrives, &target, zone, &forth).ok()?;
+    let outbound =
+        plan::outbound(snapshot, &inbound, arrives, &target, zone, [&forth, &back]).ok()?;
     let same = (leaves.src, leaves.sport) == (arrives.src, arrives.sport);
     let kept = match outbound.source {
         Source::Keep => same,
