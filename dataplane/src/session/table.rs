@@ -261,6 +261,16 @@ impl<F: Family> Table<F> {
         }
     }
 
+    /// Asks for the buckets that hold a session, before it is removed.
+    #[inline]
+    pub fn prefetch_buckets(&self, id: SessionId) {
+        if let Some(session) = self.sessions.get(id.0 as usize) {
+            for flow in &session.flows {
+                self.index.prefetch(self.hash(&flow.key()));
+            }
+        }
+    }
+
     /// Ends a session and gives what it was; `None` if there is none.
     pub fn remove(&mut self, id: SessionId) -> Option<(Session<F>, Cold)> {
         let (session, cold) = (*self.session(id)?, *self.cold(id)?);
@@ -289,12 +299,12 @@ impl<F: Family> Table<F> {
     }
 
     /// Goes on through the next `budget` deadlines (rounded up to a few) and reports sessions whose
-    /// deadline has passed; stops early when `due` is full.
+    /// deadline has passed; stops early when `due` is full. Returns how many deadlines it passed.
     ///
     /// A session is reported in every pass until it is removed or its deadline moved.
-    pub fn sweep(&mut self, now: u32, budget: usize, due: &mut ArrayVec<SessionId, DUE>) {
+    pub fn sweep(&mut self, now: u32, budget: usize, due: &mut ArrayVec<SessionId, DUE>) -> usize {
         let used = &self.deadlines[..self.fresh as usize];
-        let mut left = budget.min(used.len()).div_ceil(STRIDE);
+        let (mut passed, mut left) = (0, budget.min(used.len()).div_ceil(STRIDE));
         while left > 0 && due.remaining_capacity() >= STRIDE {
             left -= 1;
             if self.swept >= used.len() {
@@ -302,6 +312,7 @@ impl<F: Family> Table<F> {
             }
             let end = (self.swept + STRIDE).min(used.len());
             let stride = &used[self.swept..end];
+            passed += stride.len();
             if stride.iter().fold(false, |any, &at| any | is_due(at, now)) {
                 let ids = (self.swept as u32..).map(SessionId);
                 due.extend(
@@ -312,6 +323,7 @@ impl<F: Family> Table<F> {
             }
             self.swept = end;
         }
+        passed
     }
 
     /// Shows live sessions to `visit`, from number `from` on, at most `budget` numbers. Where to go

@@ -1,7 +1,7 @@
 //! What happens between bursts: timers, expiry, messages of control, publishing counters.
 //!
-//! Everything is done in slices whose size follows from the milliseconds that have passed, so that
-//! no poll takes long however many sessions there are or expire.
+//! Everything is done in slices, so that no poll takes long however many sessions there are or
+//! expire.
 
 use arrayvec::ArrayVec;
 
@@ -19,10 +19,8 @@ use crate::snapshot::{ServerId, ServiceId};
 
 /// All deadlines are looked at within so many milliseconds.
 const SWEEP_MS: usize = 1000;
-/// Most deadlines looked at per tick: 64 KiB of sequential memory.
-const SWEEP_MOST: usize = 16_384;
-/// Rounds of due sessions per tick.
-const DUE_ROUNDS: usize = 8;
+/// Most deadlines looked at per poll: 16 KiB of sequential memory.
+const SWEEP_MOST: usize = 4096;
 /// Paths whose counters are taken per tick.
 const PATHS_PER_TICK: usize = 256;
 /// Persistent clients looked at per tick.
@@ -37,11 +35,17 @@ const REGISTRATIONS_PER_TICK: usize = 64;
 pub(super) struct Tick {
     last: u32,
     path: usize,
+    /// Deadlines that should have been looked at by now and were not, of each family.
+    unswept: [usize; 2],
 }
 
 impl Tick {
     pub(super) fn new(now: u32) -> Self {
-        Self { last: now, path: 0 }
+        Self {
+            last: now,
+            path: 0,
+            unswept: [0; 2],
+        }
     }
 }
 
@@ -53,12 +57,21 @@ impl<I: Io> Worker<I> {
         if elapsed > 0 {
             self.tick_after(elapsed as usize);
         }
+        self.expire::<sluice_wire::V4>(0);
+        self.expire::<sluice_wire::V6>(1);
     }
 
     fn tick_after(&mut self, elapsed: usize) {
         self.tick.last = self.now;
-        self.expire::<sluice_wire::V4>(elapsed);
-        self.expire::<sluice_wire::V6>(elapsed);
+        let tables = &self.tables;
+        let all = [
+            sluice_wire::V4::table(tables).high_water(),
+            sluice_wire::V6::table(tables).high_water(),
+        ];
+        for (unswept, all) in self.tick.unswept.iter_mut().zip(all) {
+            // No more than one pass over the table is ever owed.
+            *unswept = (*unswept + (all * elapsed).div_ceil(SWEEP_MS)).min(all);
+        }
         self.neighbour_timers();
         self.fragment_timers();
         self.tables
@@ -68,25 +81,33 @@ impl<I: Io> Worker<I> {
         self.publish();
     }
 
-    /// Looks at the deadlines that are next.
-    fn expire<F: PerFamily>(&mut self, elapsed: usize) {
-        let table = F::table(&self.tables);
-        let all = table.high_water();
-        let mut budget = (all * elapsed).div_ceil(SWEEP_MS).min(SWEEP_MOST);
-        for _ in 0..DUE_ROUNDS {
-            let mut due = ArrayVec::<SessionId, DUE>::new();
-            let table = F::table_mut(&mut self.tables);
-            table.sweep(self.now, budget, &mut due);
-            for &id in &due {
-                F::table(&self.tables).prefetch_session(id);
-            }
-            for &id in &due {
-                self.settle::<F>(id);
-            }
-            if due.len() + 16 <= DUE {
-                return;
-            }
-            budget = 1;
+    /// Looks at the deadlines that are next, and ends a few sessions at most: a poll must not take
+    /// long, however many end at the same time. Under load there are polls enough; without it they
+    /// follow one another all the faster.
+    #[inline]
+    fn expire<F: PerFamily>(&mut self, family: usize) {
+        let owed = self.tick.unswept[family % 2];
+        if owed == 0 {
+            return;
+        }
+        let mut due = ArrayVec::<SessionId, DUE>::new();
+        let budget = owed.min(SWEEP_MOST);
+        let table = F::table_mut(&mut self.tables);
+        let swept = table.sweep(self.now, budget, &mut due);
+        self.tick.unswept[family % 2] = owed.saturating_sub(swept);
+        if due.is_empty() {
+            return;
+        }
+        // Three rounds, so that the memory that one session needs is fetched while others are
+        // worked on.
+        for &id in &due {
+            F::table(&self.tables).prefetch_session(id);
+        }
+        for &id in &due {
+            F::table(&self.tables).prefetch_buckets(id);
+        }
+        for &id in &due {
+            self.settle::<F>(id);
         }
     }
 
