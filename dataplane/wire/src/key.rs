@@ -38,10 +38,10 @@ pub trait Family: Copy + Default + Send + Sync + 'static {
 }
 
 /// IPv4.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct V4;
 /// IPv6.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct V6;
 
 impl Family for V4 {

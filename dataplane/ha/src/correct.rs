@@ -1,0 +1,181 @@
+//! Corrected packets: frames that came in at one node and are handed, untouched but for their MAC
+//! addresses, to the node that owns their session.
+//!
+//! The EtherType stays what it was, so the owner's NIC spreads the packets over its workers as it
+//! would have on the port that they were meant for, and no byte of MTU is lost. The destination is the
+//! MAC address of the owner's port on the HA link. The source is a locally administered address that
+//! says where the packet came in:
+//!
+//! | bits of the source MAC | meaning |
+//! |---|---|
+//! | 47..44 | node id of the sender |
+//! | 43 | generation of the key, as the low bit of the session's number |
+//! | 42 | 1: the packet has been handed on once |
+//! | 41..40 | binary 10: locally administered, unicast (IEEE 802 8.4) |
+//! | 39..32 | number of the sender's logical port |
+//! | 31..0 | tag |
+//!
+//! The tag is SipHash-2-4, cut to 32 bits, of both MAC addresses but for itself and of up to
+//! [`COVERED`] bytes from the EtherType on, under a key of the session and the direction. It keeps
+//! strangers' frames out of the ports that they are not on: who guesses is right once in four billion
+//! frames, each of which is counted. Whoever records a corrected packet can repeat it, as he could on
+//! the wire that it came from; what the packet contains is as open as it was there.
+//!
+//! A packet whose hop bit is set is never handed on again, so none can circle.
+//!
+//! Source addresses differ from packet to packet. The HA link is a cable, or a VLAN whose switch does
+//! not learn addresses.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
+use crate::frame::MAX_NODES;
+use crate::hello::Session;
+
+/// Bytes from the EtherType on that the tag covers: all of an IPv4 header with ports, addresses and
+/// next header of IPv6.
+pub const COVERED: usize = 50;
+
+const HOP: u8 = 1 << 2;
+const KEY: u8 = 1 << 3;
+/// Locally administered, unicast.
+const LOCAL: u8 = 0b10;
+const LOCAL_MASK: u8 = 0b11;
+
+/// Where a corrected packet came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Node.
+    pub node: u8,
+    /// That node's number of the logical port.
+    pub port: u8,
+}
+
+/// Why a frame is no corrected packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotCorrected {
+    /// Its source is no address that [`Codec::wrap`] writes.
+    #[error("not marked as a corrected packet")]
+    Unmarked,
+    /// Of another node than the peer, or under a key that is no longer used.
+    #[error("of an unknown node or session")]
+    Unknown,
+    /// The tag is wrong.
+    #[error("damaged or forged")]
+    Forged,
+}
+
+#[derive(Clone, Copy)]
+struct Keys {
+    generation: u8,
+    me: u8,
+    peer: u8,
+    to_peer: [u8; 16],
+    from_peer: [u8; 16],
+}
+
+impl Keys {
+    fn new(session: &Session) -> Self {
+        let Session {
+            me, peer, secret, ..
+        } = session;
+        let key = |from: u8, to: u8| {
+            let bytes = secret.derive(b"", &[b"sluice ha correct", &[from, to]]);
+            let mut key = [0; 16];
+            key.copy_from_slice(&bytes[..16]);
+            key
+        };
+        Self {
+            generation: session.id as u8 & 1,
+            me: *me,
+            peer: *peer,
+            to_peer: key(*me, *peer),
+            from_peer: key(*peer, *me),
+        }
+    }
+}
+
+/// Rewrites MAC addresses of packets to and from one peer.
+#[derive(Clone, Default)]
+pub struct Codec {
+    keys: Option<Keys>,
+    before: Option<Keys>,
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec")
+            .field("peer", &self.keys.map(|keys| keys.peer))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    /// For a session.
+    pub fn new(session: &Session) -> Self {
+        let mut codec = Self::default();
+        codec.associate(session);
+        codec
+    }
+
+    /// Uses the keys of a session. Packets under those of the session before are still accepted.
+    pub fn associate(&mut self, session: &Session) {
+        self.before = self.keys.replace(Keys::new(session));
+    }
+
+    /// Rewrites the MAC addresses of an Ethernet frame that came in by logical port `port`. False,
+    /// with nothing changed, if there is no session or no Ethernet header.
+    #[inline]
+    pub fn wrap(&self, frame: &mut [u8], destination: [u8; 6], port: u8) -> bool {
+        let (Some(keys), true) = (&self.keys, frame.len() >= 14) else {
+            return false;
+        };
+        debug_assert!(keys.me < MAX_NODES);
+        let key = if keys.generation == 1 { KEY } else { 0 };
+        let first = (keys.me << 4) | key | HOP | LOCAL;
+        frame[..6].copy_from_slice(&destination);
+        [frame[6], frame[7]] = [first, port];
+        let tag = tag(&keys.to_peer, frame);
+        frame[8..12].copy_from_slice(&tag);
+        true
+    }
+
+    /// Tells where a frame came in that the peer's [`Codec::wrap`] rewrote.
+    ///
+    /// # Errors
+    /// [`NotCorrected`]
+    #[inline]
+    pub fn unwrap(&self, frame: &[u8]) -> Result<Origin, NotCorrected> {
+        let &[_, _, _, _, _, _, first, port, a, b, c, d, _, _] =
+            frame.first_chunk::<14>().ok_or(NotCorrected::Unmarked)?;
+        if first & (LOCAL_MASK | HOP) != LOCAL | HOP {
+            return Err(NotCorrected::Unmarked);
+        }
+        let generation = u8::from(first & KEY != 0);
+        let mut refused = NotCorrected::Unknown;
+        for keys in [&self.keys, &self.before].into_iter().flatten() {
+            if keys.generation != generation || keys.peer != first >> 4 {
+                continue;
+            }
+            if tag(&keys.from_peer, frame) == [a, b, c, d] {
+                let node = keys.peer;
+                return Ok(Origin { node, port });
+            }
+            refused = NotCorrected::Forged;
+        }
+        Err(refused)
+    }
+}
+
+#[inline]
+fn tag(key: &[u8; 16], frame: &[u8]) -> [u8; 4] {
+    let mut hasher = SipHasher24::new_with_key(key);
+    hasher.write(&frame[..8]);
+    let end = frame.len().min(12 + COVERED);
+    hasher.write(&frame[12..end]);
+    ((hasher.finish() >> 32) as u32).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests;

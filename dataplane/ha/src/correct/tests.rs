@@ -1,0 +1,71 @@
+use super::*;
+use crate::testing::sessions;
+
+const HA_PORT: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+/// An IPv4 packet as it came in by some port.
+#[rustfmt::skip]
+const FRAME: [u8; 46] = [
+    2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
+    0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2,
+    0x12, 0x34, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4,
+];
+
+fn codecs(boot: u64) -> [Codec; 2] {
+    sessions([boot, boot]).map(|session| Codec::new(&session))
+}
+
+#[test]
+fn a_corrected_packet_tells_where_it_came_in() {
+    let [a, b] = codecs(1);
+    for port in [0, 7, 255] {
+        let mut frame = FRAME;
+        assert!(a.wrap(&mut frame, HA_PORT, port));
+        assert_eq!(frame[..6], HA_PORT);
+        assert_eq!(frame[6] & 0b11, 0b10, "locally administered, unicast");
+        assert_eq!(frame[12..], FRAME[12..], "the packet is left alone");
+        assert_eq!(b.unwrap(&frame), Ok(Origin { node: 0, port }));
+        let mut back = FRAME;
+        assert!(b.wrap(&mut back, HA_PORT, port));
+        assert_eq!(a.unwrap(&back), Ok(Origin { node: 1, port }));
+        assert_eq!(a.unwrap(&frame), Err(NotCorrected::Unknown), "our own");
+    }
+}
+
+#[test]
+fn strangers_frames_stay_out() {
+    let [a, b] = codecs(1);
+    assert_eq!(b.unwrap(&FRAME), Err(NotCorrected::Unmarked));
+    let mut frame = FRAME;
+    assert!(a.wrap(&mut frame, HA_PORT, 3));
+    for at in 0..frame.len() {
+        let mut changed = frame;
+        changed[at] ^= 0x10;
+        assert!(b.unwrap(&changed).is_err(), "byte {at}");
+    }
+    for len in 0..14 {
+        assert_eq!(b.unwrap(&frame[..len]), Err(NotCorrected::Unmarked));
+        let mut short = frame;
+        assert!(!a.wrap(&mut short[..len], HA_PORT, 3));
+    }
+    let [_, other] = codecs(2);
+    assert!(other.unwrap(&frame).is_err(), "of another session");
+}
+
+#[test]
+fn without_a_session_nothing_is_wrapped() {
+    let mut frame = FRAME;
+    assert!(!Codec::default().wrap(&mut frame, HA_PORT, 3));
+    assert_eq!(frame, FRAME);
+    assert_eq!(Codec::default().unwrap(&frame), Err(NotCorrected::Unmarked));
+}
+
+#[test]
+fn packets_under_the_keys_before_are_still_taken() {
+    let ([a, b], [_, newer]) = (codecs(1), codecs(2));
+    let mut frame = FRAME;
+    assert!(a.wrap(&mut frame, HA_PORT, 3));
+    let mut both = newer;
+    both.before = b.keys;
+    assert_eq!(both.unwrap(&frame), Ok(Origin { node: 0, port: 3 }));
+}

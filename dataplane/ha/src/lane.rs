@@ -1,0 +1,326 @@
+//! A lane: records in both directions between two workers, in order, each exactly once.
+//!
+//! Lane `l` joins worker `l % workers` of one node with worker `l % workers` of the other; there are
+//! as many as the larger node has workers. A worker says what happens to its sessions on the lane of
+//! its own number, and listens on all that are its.
+//!
+//! Records are gathered into frames, frames are numbered, acknowledged and, when lost, repeated. The
+//! memory for what is not acknowledged is fixed. When it is full, or when nothing was acknowledged for
+//! too long, the lane *stands alone*: what is not acknowledged is forgotten, further records are
+//! refused, and traffic goes on. As soon as the peer answers again the stream begins anew with a
+//! higher generation, and [`Event::Open`] asks for a bulk sync.
+//!
+//! Nothing here waits, and nothing is allocated after [`Lane::new`] but the keys of a new session.
+
+use crate::frame::{HEADER, Header, Kind, Refused, TAG, peek};
+use crate::hello::Session;
+use crate::record::{self, Record};
+use crate::seal::{Opener, Sealer};
+
+mod recv;
+mod send;
+mod wire;
+
+pub use recv::Take;
+pub use send::{Alone, NotSent};
+
+use recv::Receiver;
+use send::Sender;
+
+/// Sizes and times of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneConfig {
+    /// Bytes of the longest datagram, header and tag included, as told in [`crate::hello::Node`].
+    pub mtu: u16,
+    /// Frames that wait for their acknowledgement at most: the link's delay times the rate of
+    /// records, and what traffic may get ahead of a slow peer.
+    pub slots: u16,
+    /// Frames that are kept when an earlier one is missing, at most [`LaneConfig::MAX_REORDER`].
+    pub reorder: u16,
+    /// How long the peer may acknowledge nothing before the lane stands alone, milliseconds.
+    pub patience: u32,
+}
+
+impl LaneConfig {
+    /// As many as an acknowledgement can name.
+    pub const MAX_REORDER: u16 = wire::MAX_WORDS as u16 * 64;
+}
+
+impl Default for LaneConfig {
+    /// For a link with an MTU of 1500: 4 MiB a lane.
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            slots: 2048,
+            reorder: 1024,
+            patience: 1000,
+        }
+    }
+}
+
+/// What happened on a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The peer answers, and records are accepted from now on. It lacks everything that was not told
+    /// since, so a bulk sync is due.
+    Open,
+    /// Records are lost from now on.
+    Alone(Alone),
+    /// The peer begins its stream anew, and will tell everything again. What it told before stays
+    /// until then.
+    PeerRestarted,
+}
+
+/// What a lane counted since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Of them, frames that were sent before.
+    pub repeated: u64,
+    /// Records accepted for sending.
+    pub records_sent: u64,
+    /// Records refused because the lane stands alone, or forgotten when it began to.
+    pub records_lost: u64,
+    /// Datagrams accepted.
+    pub received: u64,
+    /// Frames that came a second time.
+    pub duplicates: u64,
+    /// Frames that came before an earlier one.
+    pub early: u64,
+    /// Frames that came too far ahead to be kept.
+    pub too_early: u64,
+    /// Frames of an earlier generation of the stream.
+    pub outdated: u64,
+    /// Records delivered.
+    pub records_received: u64,
+    /// Records that could not be read; those of a later release among them.
+    pub records_unknown: u64,
+    /// How often the lane began to stand alone.
+    pub alone: u64,
+    /// Datagrams refused, by [`Refused`].
+    pub refused: [u64; 7],
+}
+
+/// Sealer and opener of one session.
+struct Keys {
+    session: Session,
+    sealer: Sealer,
+    opener: Opener,
+}
+
+impl Keys {
+    fn new(session: &Session, lane: u8) -> Self {
+        let Session {
+            me, peer, secret, ..
+        } = *session;
+        Self {
+            session: *session,
+            sealer: Sealer::new(&secret, me, peer, lane),
+            opener: Opener::new(&secret, peer, me, lane),
+        }
+    }
+}
+
+/// See the module's description.
+pub struct Lane {
+    id: u8,
+    keys: Option<Keys>,
+    /// The session before, of which datagrams may still be under way.
+    before: Option<Keys>,
+    sender: Sender,
+    receiver: Receiver,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("id", &self.id)
+            .field("session", &self.keys.as_ref().map(|keys| keys.session.id))
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    /// Lane number `id`, with its memory.
+    pub fn new(id: u8, config: &LaneConfig) -> Self {
+        let capacity = usize::from(config.mtu).saturating_sub(HEADER + TAG + wire::MAX_HEAD);
+        let capacity = capacity.max(record::MAX_LEN);
+        Self {
+            id,
+            keys: None,
+            before: None,
+            sender: Sender::new(config, capacity),
+            receiver: Receiver::new(config, capacity),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Number of the lane.
+    pub fn id(&self) -> u8 {
+        self.id
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Begins to speak under a session. If only the keys are new the stream goes on; if the peer was
+    /// started anew, both streams begin from the start.
+    pub fn associate(&mut self, session: &Session) {
+        let peer_boot = self.keys.as_ref().map(|keys| keys.session.peer_boot);
+        let anew = peer_boot != Some(session.peer_boot);
+        let keys = Keys::new(session, self.id);
+        self.before = self.keys.replace(keys).filter(|_| !anew);
+        let room = session.body().saturating_sub(wire::MAX_HEAD);
+        self.sender.limit(room, session.window);
+        if anew {
+            self.sender.restart(&mut self.counters);
+            self.receiver.restart();
+        }
+    }
+
+    /// Whether records are accepted: the peer answers and keeps up.
+    pub fn is_open(&self) -> bool {
+        self.sender.is_open()
+    }
+
+    /// Whether a bulk sync may push: there is as much room as changes may need meanwhile.
+    pub fn has_room(&self) -> bool {
+        self.sender.has_room()
+    }
+
+    /// Frames that are not acknowledged, or not sent. Nil means that the peer has all that was
+    /// pushed.
+    pub fn lag(&self) -> u32 {
+        self.sender.lag()
+    }
+
+    /// Puts a record in the stream. It leaves with the next [`Self::poll_transmit`].
+    ///
+    /// # Errors
+    /// [`NotSent`]: the lane stands alone, maybe because there was no room for this very record. It
+    /// will be made up for by the bulk sync that [`Event::Open`] asks for.
+    #[inline]
+    pub fn push(&mut self, record: &Record) -> Result<(), NotSent> {
+        self.sender.push(record, &mut self.counters)
+    }
+
+    /// Writes the next datagram to send, and gives its length. To be called until it gives `None`, or
+    /// until there is nowhere to send to; what is left goes out later.
+    pub fn poll_transmit(&mut self, now: u32, buffer: &mut [u8]) -> Option<usize> {
+        let keys = self.keys.as_mut()?;
+        let limit = usize::from(keys.session.mtu).min(buffer.len());
+        let buffer = &mut buffer[..limit];
+        let end = limit.checked_sub(TAG)?;
+        let body = buffer.get_mut(HEADER..end)?;
+        let len = self
+            .sender
+            .fill(now, &self.receiver, body, &mut self.counters)?;
+        self.receiver.acked();
+        let header = Header {
+            version: keys.session.version,
+            kind: Kind::Stream,
+            from: keys.session.me,
+            to: keys.session.peer,
+            lane: self.id,
+            key_id: keys.session.key_id,
+            session: keys.session.id,
+            len: 0,
+            counter: 0,
+        };
+        let len = keys.sealer.seal(&header, buffer, len)?;
+        self.counters.sent += 1;
+        Some(len)
+    }
+
+    /// Takes a datagram, which is opened in place, and gives its records, in order and each once, to
+    /// `sink`. If that answers [`Take::Later`], the record and all after it are kept and offered
+    /// again by [`Self::resume`]; the peer is held back meanwhile.
+    ///
+    /// # Errors
+    /// Why the datagram was refused, which is counted.
+    pub fn handle(
+        &mut self,
+        datagram: &mut [u8],
+        now: u32,
+        sink: &mut impl FnMut(&Record) -> Take,
+    ) -> Result<(), Refused> {
+        let accepted = self.accept(datagram, now, sink);
+        match accepted {
+            Ok(()) => self.counters.received += 1,
+            Err(refused) => self.counters.refused[refused as usize] += 1,
+        }
+        accepted
+    }
+
+    fn accept(
+        &mut self,
+        datagram: &mut [u8],
+        now: u32,
+        sink: &mut impl FnMut(&Record) -> Take,
+    ) -> Result<(), Refused> {
+        let header = peek(datagram)?;
+        let current = self.keys.as_mut().ok_or(Refused::Session)?;
+        let session = &current.session;
+        if header.from != session.peer || header.to != session.me || header.lane != self.id {
+            return Err(Refused::Node);
+        }
+        if header.kind != Kind::Stream {
+            return Err(Refused::Malformed);
+        }
+        let keys = if header.session == session.id {
+            current
+        } else {
+            let before = self.before.as_mut();
+            before
+                .filter(|keys| keys.session.id == header.session)
+                .ok_or(Refused::Session)?
+        };
+        if header.version != keys.session.version {
+            return Err(Refused::Version);
+        }
+        let body = keys.opener.open(&header, datagram)?;
+        let (head, records) = wire::Head::parse(body).ok_or(Refused::Malformed)?;
+        if let Some(ack) = &head.ack {
+            self.sender.acknowledged(ack, now);
+        }
+        let records = &body[records..];
+        self.receiver
+            .frame(&head, records, now, sink, &mut self.counters);
+        Ok(())
+    }
+
+    /// Offers again what `sink` put off.
+    pub fn resume(&mut self, sink: &mut impl FnMut(&Record) -> Take) {
+        self.receiver.resume(sink, &mut self.counters);
+    }
+
+    /// Whether there is something to [`Self::resume`].
+    pub fn is_blocked(&self) -> bool {
+        self.receiver.is_blocked()
+    }
+
+    /// What happened since the last call; to be called until it gives `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.receiver.take_restarted() {
+            return Some(Event::PeerRestarted);
+        }
+        self.sender.poll_event()
+    }
+
+    /// In how many milliseconds [`Self::poll_transmit`] has something to do, if nothing comes and
+    /// nothing is pushed.
+    pub fn poll_timeout(&self, now: u32) -> Option<u32> {
+        self.keys.as_ref()?;
+        let ack = self.receiver.timeout(now);
+        let repeat = self.sender.timeout(now);
+        [ack, repeat].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! The protocol between two appliances that share their sessions.
+//!
+//! Nothing here does IO, reads a clock or starts a thread: datagrams and the time come in, datagrams
+//! and events go out, so the same code runs on the HA link and in a simulator. Memory is taken when a
+//! [`Lane`] is made; sending and receiving records allocates nothing.
+//!
+//! - [`frame`]: the header that every datagram of the HA link begins with.
+//! - [`seal`]: keys, sealing and opening, the replay window.
+//! - [`hello`]: how two nodes find each other, agree on version and keys, and notice a restart.
+//! - [`record`]: what is said about sessions, mappings and clients.
+//! - [`lane`]: an ordered, repaired stream of records in both directions between two workers.
+//! - [`correct`]: MAC addresses of packets that are handed to their owner.
+//!
+//! Times are milliseconds in 32 bits that wrap, compared by wrapping differences. Everything on the
+//! wire is big-endian. `docs/ha-protocol.md` describes the wire format.
+
+mod bytes;
+pub mod correct;
+pub mod frame;
+pub mod hello;
+pub mod lane;
+pub mod name;
+pub mod record;
+pub mod seal;
+#[cfg(test)]
+mod testing;
+
+pub use hello::{Association, Session};
+pub use lane::{Lane, LaneConfig};
+pub use record::Record;
