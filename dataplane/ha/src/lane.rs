@@ -12,10 +12,10 @@
 //!
 //! Nothing here waits, and nothing is allocated after [`Lane::new`] but the keys of a new session.
 
-use crate::frame::{HEADER, Header, Kind, Refused, TAG, peek};
+use crate::frame::{HEADER, Kind, Refused, TAG};
 use crate::hello::Session;
+use crate::link::Link;
 use crate::record::{self, Record};
-use crate::seal::{Opener, Sealer};
 
 mod recv;
 mod send;
@@ -102,32 +102,9 @@ pub struct Counters {
     pub refused: [u64; 7],
 }
 
-/// Sealer and opener of one session.
-struct Keys {
-    session: Session,
-    sealer: Sealer,
-    opener: Opener,
-}
-
-impl Keys {
-    fn new(session: &Session, lane: u8) -> Self {
-        let Session {
-            me, peer, secret, ..
-        } = *session;
-        Self {
-            session: *session,
-            sealer: Sealer::new(&secret, me, peer, lane),
-            opener: Opener::new(&secret, peer, me, lane),
-        }
-    }
-}
-
 /// See the module's description.
 pub struct Lane {
-    id: u8,
-    keys: Option<Keys>,
-    /// The session before, of which datagrams may still be under way.
-    before: Option<Keys>,
+    link: Link,
     sender: Sender,
     receiver: Receiver,
     counters: Counters,
@@ -136,8 +113,8 @@ pub struct Lane {
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lane")
-            .field("id", &self.id)
-            .field("session", &self.keys.as_ref().map(|keys| keys.session.id))
+            .field("id", &self.link.lane())
+            .field("session", &self.link.session())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
@@ -149,9 +126,7 @@ impl Lane {
         let capacity = usize::from(config.mtu).saturating_sub(HEADER + TAG + wire::MAX_HEAD);
         let capacity = capacity.max(record::MAX_LEN);
         Self {
-            id,
-            keys: None,
-            before: None,
+            link: Link::new(id, Kind::Stream),
             sender: Sender::new(config, capacity),
             receiver: Receiver::new(config, capacity),
             counters: Counters::default(),
@@ -160,7 +135,7 @@ impl Lane {
 
     /// Number of the lane.
     pub fn id(&self) -> u8 {
-        self.id
+        self.link.lane()
     }
 
     /// What was counted.
@@ -171,10 +146,7 @@ impl Lane {
     /// Begins to speak under a session. If only the keys are new the stream goes on; if the peer was
     /// started anew, both streams begin from the start.
     pub fn associate(&mut self, session: &Session) {
-        let peer_boot = self.keys.as_ref().map(|keys| keys.session.peer_boot);
-        let anew = peer_boot != Some(session.peer_boot);
-        let keys = Keys::new(session, self.id);
-        self.before = self.keys.replace(keys).filter(|_| !anew);
+        let anew = self.link.associate(session);
         let room = session.body().saturating_sub(wire::MAX_HEAD);
         self.sender.limit(room, session.window);
         if anew {
@@ -212,27 +184,12 @@ impl Lane {
     /// Writes the next datagram to send, and gives its length. To be called until it gives `None`, or
     /// until there is nowhere to send to; what is left goes out later.
     pub fn poll_transmit(&mut self, now: u32, buffer: &mut [u8]) -> Option<usize> {
-        let keys = self.keys.as_mut()?;
-        let limit = usize::from(keys.session.mtu).min(buffer.len());
-        let buffer = &mut buffer[..limit];
-        let end = limit.checked_sub(TAG)?;
-        let body = buffer.get_mut(HEADER..end)?;
-        let len = self
-            .sender
-            .fill(now, &self.receiver, body, &mut self.counters)?;
-        self.receiver.acked();
-        let header = Header {
-            version: keys.session.version,
-            kind: Kind::Stream,
-            from: keys.session.me,
-            to: keys.session.peer,
-            lane: self.id,
-            key_id: keys.session.key_id,
-            session: keys.session.id,
-            len: 0,
-            counter: 0,
-        };
-        let len = keys.sealer.seal(&header, buffer, len)?;
+        let (sender, receiver) = (&mut self.sender, &mut self.receiver);
+        let len = self.link.seal(buffer, |body| {
+            let len = sender.fill(now, receiver, body, &mut self.counters)?;
+            receiver.acked();
+            Some(len)
+        })?;
         self.counters.sent += 1;
         Some(len)
     }
@@ -263,27 +220,7 @@ impl Lane {
         now: u32,
         sink: &mut impl FnMut(&Record) -> Take,
     ) -> Result<(), Refused> {
-        let header = peek(datagram)?;
-        let current = self.keys.as_mut().ok_or(Refused::Session)?;
-        let session = &current.session;
-        if header.from != session.peer || header.to != session.me || header.lane != self.id {
-            return Err(Refused::Node);
-        }
-        if header.kind != Kind::Stream {
-            return Err(Refused::Malformed);
-        }
-        let keys = if header.session == session.id {
-            current
-        } else {
-            let before = self.before.as_mut();
-            before
-                .filter(|keys| keys.session.id == header.session)
-                .ok_or(Refused::Session)?
-        };
-        if header.version != keys.session.version {
-            return Err(Refused::Version);
-        }
-        let body = keys.opener.open(&header, datagram)?;
+        let body = self.link.open(datagram)?;
         let (head, records) = wire::Head::parse(body).ok_or(Refused::Malformed)?;
         if let Some(ack) = &head.ack {
             self.sender.acknowledged(ack, now);
@@ -315,7 +252,7 @@ impl Lane {
     /// In how many milliseconds [`Self::poll_transmit`] has something to do, if nothing comes and
     /// nothing is pushed.
     pub fn poll_timeout(&self, now: u32) -> Option<u32> {
-        self.keys.as_ref()?;
+        self.link.session()?;
         let ack = self.receiver.timeout(now);
         let repeat = self.sender.timeout(now);
         [ack, repeat].into_iter().flatten().min()

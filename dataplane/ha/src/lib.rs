@@ -7,6 +7,7 @@
 //! - [`frame`]: the header that every datagram of the HA link begins with.
 //! - [`seal`]: keys, sealing and opening, the replay window.
 //! - [`hello`]: how two nodes find each other, agree on version and keys, and notice a restart.
+//! - [`heartbeat`]: whether the peer lives, and by which paths it is heard.
 //! - [`record`]: what is said about sessions, mappings and clients.
 //! - [`lane`]: an ordered, repaired stream of records in both directions between two workers.
 //! - [`correct`]: MAC addresses of packets that are handed to their owner.
@@ -17,14 +18,17 @@
 mod bytes;
 pub mod correct;
 pub mod frame;
+pub mod heartbeat;
 pub mod hello;
 pub mod lane;
+mod link;
 pub mod name;
 pub mod record;
 pub mod seal;
 #[cfg(test)]
 mod testing;
 
+pub use heartbeat::Heartbeat;
 pub use hello::{Association, Session};
 pub use lane::{Lane, LaneConfig};
 pub use record::Record;
