@@ -87,6 +87,16 @@ pub trait Io {
     /// An empty frame from the pool, with headroom; `None` when the pool is exhausted.
     fn alloc(&mut self) -> Option<Self::Frame>;
 
+    /// Appends `count` such frames to `burst`, or as many as it has room for; returns how many that
+    /// was, which may be none while the pool has a few left.
+    #[inline]
+    fn alloc_burst(&mut self, burst: &mut TxBurst<Self::Frame>, count: usize) -> usize {
+        let before = burst.len();
+        let room = burst.remaining_capacity();
+        burst.extend((0..count.min(room)).map_while(|_| self.alloc()));
+        burst.len() - before
+    }
+
     /// Gives frames back to their pools at once, which is cheaper than dropping each.
     #[inline]
     fn free(&mut self, frames: &mut TxBurst<Self::Frame>) {

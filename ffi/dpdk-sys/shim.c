@@ -18,6 +18,11 @@ struct rte_mbuf *sluice_mbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
+uint16_t sluice_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, uint16_t n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, mbufs, n) == 0 ? n : 0;
+}
+
 void sluice_mbuf_free(struct rte_mbuf *mbuf)
 {
 	rte_pktmbuf_free(mbuf);

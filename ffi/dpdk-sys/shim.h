@@ -72,6 +72,9 @@ uint16_t sluice_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs,
 /* One reset mbuf, or NULL. */
 struct rte_mbuf *sluice_mbuf_alloc(struct rte_mempool *pool);
 
+/* Fills mbufs with n reset mbufs. Returns n, or 0 if the pool has not so many. */
+uint16_t sluice_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, uint16_t n);
+
 /* Gives an mbuf and the rest of its chain back. */
 void sluice_mbuf_free(struct rte_mbuf *mbuf);
 

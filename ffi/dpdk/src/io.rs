@@ -99,6 +99,11 @@ impl Io for WorkerIo {
     }
 
     #[inline]
+    fn alloc_burst(&mut self, burst: &mut TxBurst<Mbuf>, count: usize) -> usize {
+        self.pool.alloc_bulk(burst, count)
+    }
+
+    #[inline]
     fn free(&mut self, frames: &mut TxBurst<Mbuf>) {
         mbuf::free_bulk(frames);
     }

@@ -4,9 +4,10 @@ use std::ffi::{CString, c_uint};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use arrayvec::ArrayVec;
 use dpdk_sys::rte_mempool;
 
-use crate::mbuf::Mbuf;
+use crate::mbuf::{self, Mbuf};
 use crate::{Eal, log};
 
 /// Buffers that a thread keeps for itself, so that it seldom meets others at the pool. DPDK's
@@ -137,6 +138,20 @@ impl Pool {
         let raw = unsafe { dpdk_sys::sluice_mbuf_alloc(self.raw.as_ptr()) };
         // SAFETY: what the pool gives nobody else has.
         NonNull::new(raw).map(|raw| unsafe { Mbuf::from_raw(raw) })
+    }
+
+    /// Appends `count` empty frames to a burst, or as many as it has room for. Returns how many that
+    /// was: none if the pool has not so many. Cheaper than [`alloc`](Self::alloc) one by one.
+    #[inline]
+    pub fn alloc_bulk<const N: usize>(&self, burst: &mut ArrayVec<Mbuf, N>, count: usize) -> usize {
+        // SAFETY: the pool lives for ever. It writes as many pointers as are asked for, which is no
+        // more than there is room for, or none, says which, and nobody else has what it gives.
+        unsafe {
+            mbuf::extend_with(burst, |free, room| {
+                let count = count.min(usize::from(room)) as u16;
+                dpdk_sys::sluice_mbuf_alloc_bulk(self.raw.as_ptr(), free, count)
+            })
+        }
     }
 
     /// Buffers in the pool when all are there.

@@ -119,6 +119,28 @@ fn an_exhausted_pool_gives_none_and_recovers() {
 }
 
 #[test]
+fn bulk_allocation_gives_all_that_is_asked_for_or_none() {
+    let pool = Pool::create(eal(), &PoolConfig::for_mtu(1024, 1500)).unwrap();
+    let mut held: Vec<Mbuf> = (0..1000).filter_map(|_| pool.alloc()).collect();
+    assert_eq!(held.len(), 1000);
+    let mut burst: ArrayVec<Mbuf, 32> = ArrayVec::new();
+    assert_eq!(pool.alloc_bulk(&mut burst, 20), 20);
+    assert!(
+        burst
+            .iter()
+            .all(|frame| frame.is_sane() && frame.bytes().is_empty())
+    );
+    assert_eq!(pool.alloc_bulk(&mut burst, 10), 0, "4 are left");
+    assert_eq!((burst.len(), pool.available()), (20, 4));
+    held.clear();
+    assert_eq!(pool.alloc_bulk(&mut burst, 64), 12, "as there is room for");
+    assert!(burst.is_full());
+    assert_eq!(pool.alloc_bulk(&mut burst, 1), 0);
+    drop(burst);
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
 fn dropped_and_bulk_freed_frames_return_to_the_pool() {
     let pool = pool(1500);
     let mut burst: ArrayVec<Mbuf, 64> = (0..64).map(|_| frame(&pool, b"x")).collect();
