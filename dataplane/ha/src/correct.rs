@@ -16,7 +16,8 @@
 //! | 31..0 | tag |
 //!
 //! The tag is SipHash-2-4, cut to 32 bits, of both MAC addresses but for itself and of up to
-//! [`COVERED`] bytes from the EtherType on, under a key of the session and the direction. It keeps
+//! [`COVERED`] bytes from the EtherType on, under a key of the session and the direction. It ends where
+//! the IP packet ends, because what is short is padded on its way. It keeps
 //! strangers' frames out of the ports that they are not on: who guesses is right once in four billion
 //! frames, each of which is counted. Whoever records a corrected packet can repeat it, as he could on
 //! the wire that it came from; what the packet contains is as open as it was there.
@@ -29,6 +30,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
+use sluice_wire::bytes::be16;
 
 use crate::frame::MAX_NODES;
 use crate::hello::Session;
@@ -37,6 +39,8 @@ use crate::hello::Session;
 /// next header of IPv6.
 pub const COVERED: usize = 50;
 
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 const HOP: u8 = 1 << 2;
 const KEY: u8 = 1 << 3;
 /// Locally administered, unicast.
@@ -168,11 +172,22 @@ impl Codec {
     }
 }
 
+/// Where the packet ends: nothing behind that survives the wire unchanged.
+#[inline]
+fn packet_end(frame: &[u8]) -> usize {
+    let len = match be16(frame, 12) {
+        Some(IPV4) => be16(frame, 16).map(usize::from),
+        Some(IPV6) => be16(frame, 18).map(|payload| 40 + usize::from(payload)),
+        _ => None,
+    };
+    len.map_or(frame.len(), |len| frame.len().min(14 + len))
+}
+
 #[inline]
 fn tag(key: &[u8; 16], frame: &[u8]) -> [u8; 4] {
     let mut hasher = SipHasher24::new_with_key(key);
     hasher.write(&frame[..8]);
-    let end = frame.len().min(12 + COVERED);
+    let end = packet_end(frame).clamp(14, 12 + COVERED);
     hasher.write(&frame[12..end]);
     ((hasher.finish() >> 32) as u32).to_be_bytes()
 }

@@ -10,13 +10,16 @@
 //! - [`heartbeat`]: whether the peer lives, and by which paths it is heard.
 //! - [`record`]: what is said about sessions, mappings and clients.
 //! - [`lane`]: an ordered, repaired stream of records in both directions between two workers.
+//! - [`bulk`], [`digest`]: telling everything, and proving that nothing is missing.
 //! - [`correct`]: MAC addresses of packets that are handed to their owner.
 //!
 //! Times are milliseconds in 32 bits that wrap, compared by wrapping differences. Everything on the
 //! wire is big-endian. `docs/ha-protocol.md` describes the wire format.
 
+pub mod bulk;
 mod bytes;
 pub mod correct;
+pub mod digest;
 pub mod frame;
 pub mod heartbeat;
 pub mod hello;
@@ -28,6 +31,7 @@ pub mod seal;
 #[cfg(test)]
 mod testing;
 
+pub use digest::Digest;
 pub use heartbeat::Heartbeat;
 pub use hello::{Association, Session};
 pub use lane::{Lane, LaneConfig};

@@ -69,3 +69,19 @@ fn packets_under_the_keys_before_are_still_taken() {
     both.before = b.keys;
     assert_eq!(both.unwrap(&frame), Ok(Origin { node: 0, port: 3 }));
 }
+
+#[test]
+fn padding_on_the_way_changes_nothing() {
+    let [a, b] = codecs(1);
+    let mut frame = FRAME;
+    assert!(a.wrap(&mut frame, HA_PORT, 3));
+    let padded = [&frame[..], &[0xa5; 14]].concat();
+    assert_eq!(b.unwrap(&padded), Ok(Origin { node: 0, port: 3 }));
+    let mut v6 = [0; 58];
+    (v6[12], v6[13], v6[19]) = (0x86, 0xdd, 4);
+    assert!(a.wrap(&mut v6, HA_PORT, 3));
+    let padded = [&v6[..], &[0xa5; 2]].concat();
+    assert_eq!(b.unwrap(&padded), Ok(Origin { node: 0, port: 3 }));
+    v6[57] ^= 1;
+    assert_eq!(b.unwrap(&v6), Err(NotCorrected::Forged));
+}
