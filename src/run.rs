@@ -8,6 +8,7 @@ use sluice_control::api;
 use sluice_control::compile::{CompileError, layout};
 use sluice_control::config::{self, Config, ConfigError};
 use sluice_control::controller::Controller;
+use sluice_control::host::HostError;
 use sluice_control::service::Service;
 use sluice_dataplane::handoff::Rings;
 use sluice_dataplane::io::OutOfMemory;
@@ -54,6 +55,8 @@ enum Failure {
         address: SocketAddr,
         reason: std::io::Error,
     },
+    #[error(transparent)]
+    Host(#[from] HostError),
     #[error("the control thread does not start: {0}")]
     Control(std::io::Error),
     #[error("signals cannot be received: {0}")]
@@ -74,6 +77,7 @@ impl Failure {
             ) => 6,
             Self::Eal(_) => 4,
             Self::Spec(_) | Self::Open(_) => 5,
+            Self::Host(_) => 6,
             Self::Listen { .. } | Self::Control(_) => 1,
             Self::Crew(_) | Self::Signals(_) | Self::Random(_) => 1,
         }
@@ -215,6 +219,7 @@ impl DataPlane {
                 snapshot: side.snapshot,
                 rings,
                 mailbox: side.mailbox,
+                host: side.host,
                 publisher: side.publisher,
                 loads: Loads::new(&mut near(core), tally, others)?,
                 secret,
@@ -251,7 +256,12 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         address: listen,
         reason,
     })?;
-    let (plane, controller) = DataPlane::start(config)?;
+    let (plane, mut controller) = DataPlane::start(config)?;
+    if let Err(error) = controller.allow_host() {
+        drop(controller);
+        plane.stop()?;
+        return Err(error.into());
+    }
     let service = Service::start(controller, listener, &arguments.config);
     let service = match service {
         Ok(service) => service,

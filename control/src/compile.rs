@@ -5,6 +5,7 @@ mod ports;
 mod registry;
 mod services;
 
+use sluice_dataplane::host::{Allow, HostPolicy};
 use sluice_dataplane::published::Layout;
 use sluice_dataplane::services::ServiceMap;
 use sluice_dataplane::snapshot::Snapshot;
@@ -14,7 +15,7 @@ use sluice_dataplane::steer::{Spread, SpreadError, Steering};
 pub use facts::{DeviceFacts, KEY};
 pub use registry::Registry;
 
-use crate::config::Config;
+use crate::config::{Config, Host};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -123,7 +124,21 @@ fn compile_with(
         timeouts: services.timeouts,
         steering: Steering::new(workers, &spreads)?,
         tcp: config.tcp,
+        host: config.host.as_ref().map(|host| policy(host, &zones)),
         icmp_errors_per_s: config.icmp.errors_per_second,
         service_names: services.names,
     })
+}
+
+fn policy(host: &Host, zones: &[u8]) -> HostPolicy {
+    let allow = host.allow.iter().map(|allow| Allow {
+        from: allow.from.map(|zone| zones[zone.0]),
+        source: allow.source.clone(),
+        proto: allow.protocol,
+        ports: allow.ports.clone(),
+    });
+    HostPolicy {
+        allow: allow.collect(),
+        strangers_per_s: host.strangers_per_second,
+    }
 }

@@ -9,6 +9,7 @@ mod cross;
 mod duration;
 mod firewall;
 mod forward;
+mod host;
 mod icmp;
 mod names;
 mod place;
@@ -35,9 +36,10 @@ pub use api::{Api, RawApi};
 pub use cross::MAX_MEMBERS;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
+pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
 pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
-use place::Book;
+use place::{Book, optional};
 pub use place::{Finding, Path, Step};
 pub use pool::{Pool, RawPool, RawServer, Server};
 pub use port::{DeviceName, DeviceSettings, Port, RawPort, Rss};
@@ -81,6 +83,8 @@ pub struct Config {
     pub tcp: TcpPolicy,
     /// `[icmp]`
     pub icmp: Icmp,
+    /// The host interface, if it is on.
+    pub host: Option<Host>,
     /// `[[snat_pool]]`
     pub snat_pools: Vec<SnatPool>,
     /// `[[snat]]`
@@ -157,6 +161,10 @@ impl Config {
         let timeouts = raw.timeouts.overrides(&top.key("timeouts"));
         let tcp = raw.tcp.check(&top.key("tcp"));
         let icmp = raw.icmp.check(&top.key("icmp"));
+        let name = system.as_ref().map(|system| &system.name);
+        let host = optional(raw.host.as_ref().zip(name), |(host, name)| {
+            host.check(name, &top.key("host"))
+        });
         let snat_pools = top
             .key("snat_pool")
             .each(&raw.snat_pool, RawSnatPool::check);
@@ -185,6 +193,7 @@ impl Config {
             timeouts: timeouts?.over(&Timeouts::default()),
             tcp: tcp?,
             icmp: icmp?,
+            host: host?,
             snat_pools: snat_pools?,
             snat: snat?,
             static_nat: static_nat?,

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sluice_dataplane::host::{self as queues, HostEnd};
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::mailbox::{
     EndRequest, Event, FromWorker, RequestId, ToWorker, WorkerEnd, mailbox,
@@ -36,6 +37,7 @@ pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::{Config, Source};
+use crate::host::{HostError, Interface};
 use crate::reload;
 use link::WorkerLink;
 use pending::{Pending, Work};
@@ -62,8 +64,27 @@ pub struct WorkerSide {
     pub snapshot: Arc<Snapshot>,
     /// Its end of the mailbox.
     pub mailbox: WorkerEnd,
+    /// Its end of the queues to and from the host's kernel.
+    pub host: queues::WorkerSide,
     /// Its counters.
     pub publisher: Publisher,
+}
+
+/// The host interface, as far as it got.
+#[derive(Debug)]
+enum Host {
+    /// Nobody allowed it.
+    Absent(Vec<HostEnd>),
+    /// Allowed, and not wanted yet.
+    Off(Vec<HostEnd>),
+    /// Running, to the end of the process.
+    On(Interface),
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::Absent(Vec::new())
+    }
 }
 
 /// See the module's docs.
@@ -77,6 +98,7 @@ pub struct Controller {
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerLink>,
     published: Arc<Published>,
+    host: Host,
     devices: Box<dyn Devices>,
     links: Vec<Link>,
     links_seen: Instant,
@@ -110,13 +132,16 @@ impl Controller {
         let snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
         let (published, publishers) = Published::new(config.system.workers.len(), layout);
         let mut links = Vec::new();
-        let mut sides = Vec::new();
+        let (mut sides, mut ends) = (Vec::new(), Vec::new());
         for publisher in publishers {
             let (control, worker) = mailbox();
+            let (end, host) = queues::queues();
+            ends.push(end);
             links.push(WorkerLink::new(control, snapshot.epoch));
             sides.push(WorkerSide {
                 snapshot: Arc::clone(&snapshot),
                 mailbox: worker,
+                host,
                 publisher,
             });
         }
@@ -132,12 +157,41 @@ impl Controller {
             snapshot,
             workers: links,
             published,
+            host: Host::Absent(ends),
             devices,
             pending: HashMap::new(),
             last_request: RequestId(0),
         };
         controller.look_at_links();
         Ok((controller, sides))
+    }
+
+    /// Lets the controller make the host interface, now if the configuration has one, or when a later
+    /// one has. It is the machine's: without this call there is none.
+    ///
+    /// # Errors
+    /// [`HostError`]: it is wanted now, and cannot be made.
+    pub fn allow_host(&mut self) -> Result<(), HostError> {
+        if let Host::Absent(ends) = std::mem::take(&mut self.host) {
+            self.host = Host::Off(ends);
+        }
+        self.follow_host()
+    }
+
+    /// Makes the host interface what the configuration says.
+    fn follow_host(&mut self) -> Result<(), HostError> {
+        match (&mut self.host, &self.config.host) {
+            (Host::On(interface), _) => interface.apply(&self.config, &self.snapshot),
+            (Host::Off(ends), Some(host)) => {
+                let ends = std::mem::take(ends);
+                let largest = self.facts.iter().map(|facts| facts.mtu).max().unwrap_or(0);
+                let (config, snapshot) = (&self.config, &self.snapshot);
+                let interface = Interface::start(host, config, snapshot, largest, ends)?;
+                self.host = Host::On(interface);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The counters of all workers.
@@ -271,6 +325,9 @@ impl Controller {
         self.config = Arc::new(config);
         for worker in &mut self.workers {
             worker.swap(Arc::clone(&self.snapshot));
+        }
+        if let Err(error) = self.follow_host() {
+            tracing::error!(%error, "there is no host interface; restart Sluice to try again");
         }
         tracing::info!(epoch, "configuration replaced");
         Ok(epoch)

@@ -9,6 +9,7 @@ pub mod api;
 pub mod compile;
 pub mod config;
 pub mod controller;
+pub mod host;
 pub mod reload;
 pub mod service;
 

@@ -22,6 +22,15 @@ pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<()
             ),
         ));
     }
+    if let (Some(old), Some(new)) = (&running.host, &new.host)
+        && old.namespace != new.namespace
+    {
+        let found = format!(
+            "is {} in the running process, {} here",
+            old.namespace, new.namespace
+        );
+        findings.push(finding(&["host", "namespace"], found));
+    }
     devices(running, facts, new, &mut findings);
     if findings.is_empty() {
         Ok(())

@@ -214,6 +214,7 @@ fn run(sessions: usize) {
         snapshot: Arc::new(setup.snapshot()),
         rings: Rings::mesh(1).remove(0),
         mailbox,
+        host: sluice_dataplane::host::queues().1,
         publisher: publishers.remove(0),
         loads: Loads::new(&mut Heap, Tally::new(&mut Heap, 4).unwrap(), []).unwrap(),
         secret: [1, 2, 3, 4],

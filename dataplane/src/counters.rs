@@ -117,6 +117,12 @@ drop_reasons! {
     HandoffFull = "handoff_full",
     /// To an address of ours where nothing listens.
     NotListening = "not_listening",
+    /// Strangers sent the host more than the rate that it is given.
+    PuntLimited = "punt_limited",
+    /// The queue to the host is full.
+    HostQueueFull = "host_queue_full",
+    /// The host has more connections than are remembered.
+    HostTableFull = "host_table_full",
     /// No packet buffer for the answer or for what had to be changed.
     NoBuffer = "no_buffer",
     /// The device did not take it for transmission.

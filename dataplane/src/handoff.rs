@@ -32,6 +32,8 @@ pub enum AnyKey {
 /// it can't circle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Why {
+    /// It did not come at all: the host's kernel sends it. Never passed on.
+    Injected,
     /// It came from the device.
     Arrived,
     /// It is a fragment, and the receiver is where all fragments of its datagram meet.

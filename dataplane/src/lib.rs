@@ -7,6 +7,7 @@
 pub mod counters;
 pub mod firewall;
 pub mod handoff;
+pub mod host;
 pub mod io;
 pub mod lb;
 pub mod mailbox;

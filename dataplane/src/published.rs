@@ -6,7 +6,8 @@
 //! reader that meets a block half written reads it again, so that for each worker, at any moment
 //! and to the frame,
 //!
-//! received + taken over = forwarded + redirected + punted + consumed + dropped + held + handed over
+//! received + taken over + injected
+//!     = forwarded + redirected + punted + consumed + dropped + held + handed over
 //!
 //! Summed over workers, what was handed over and not yet taken over lies in a ring between them.
 //! All values count up from the start of the process and never go back, except those that say they
@@ -51,6 +52,8 @@ counters! {
         Received = "received",
         /// Frames of another worker that it took out of a ring.
         TakenOver = "taken_over",
+        /// Packets of the host stack that it was given to send.
+        Injected = "injected",
         /// Frames sent on, translated or not.
         Forwarded = "forwarded",
         /// Frames given to the node that owns their session.
@@ -440,7 +443,11 @@ impl Values {
     /// What came in less what is accounted for, in frames: 0, or a frame was lost or counted twice.
     pub fn unaccounted(&self) -> i64 {
         let count = |counter| self.get(Slot::Worker(counter));
-        let came = [WorkerCounter::Received, WorkerCounter::TakenOver];
+        let came = [
+            WorkerCounter::Received,
+            WorkerCounter::TakenOver,
+            WorkerCounter::Injected,
+        ];
         let went = [
             WorkerCounter::Forwarded,
             WorkerCounter::Redirected,

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use sluice_wire::MacAddr;
 
 use crate::firewall::Firewall;
+use crate::host::HostPolicy;
 use crate::io::DeviceId;
 use crate::lb::maglev::MaglevTable;
 use crate::lb::rendezvous::Rendezvous;
@@ -52,7 +53,7 @@ impl ServerId {
 }
 
 /// All that workers know of the configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Grows by one with every change; starts at 1.
     pub epoch: u32,
@@ -82,6 +83,8 @@ pub struct Snapshot {
     pub steering: Steering,
     /// What to do with TCP that has no session or fails its checks.
     pub tcp: TcpPolicy,
+    /// The host interface, if it is on: what strangers may send to it.
+    pub host: Option<HostPolicy>,
     /// How many ICMP errors a worker sends per second at most.
     pub icmp_errors_per_s: u32,
     /// By [`ServiceId`]: its kind and name, for the API; gaps are `None`.

@@ -10,6 +10,7 @@
 //! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
 //! - `revalidate`: sessions that meet a newer snapshot
 //! - `local`: ARP, neighbour discovery, echo: what is for us
+//! - `host`: what is for the host's kernel, or from it
 //! - `errors`: ICMP errors and resets, passing through or made here
 //! - `fragments`: datagrams in pieces
 //! - `pass`: packets that belong to another worker
@@ -22,6 +23,7 @@ use sluice_wire::KeyHasher;
 
 use crate::counters::Counters;
 use crate::handoff::{Passed, Rings};
+use crate::host::WorkerSide;
 use crate::io::{DeviceId, Io, Memory, OutOfMemory, RxBurst};
 use crate::lb::Balancer;
 use crate::lb::loads::Loads;
@@ -42,6 +44,7 @@ mod errors;
 mod forward;
 mod fragments;
 mod hit;
+mod host;
 mod limits;
 mod local;
 mod mail;
@@ -79,6 +82,8 @@ pub struct Parts<F> {
     pub rings: Rings<F>,
     /// Its end of the mailbox.
     pub mailbox: WorkerEnd,
+    /// Its end of the queues to and from the host's kernel.
+    pub host: WorkerSide,
     /// Its counters, as others see them.
     pub publisher: Publisher,
     /// Its load balancer's counts of sessions, and a view of the others'.
@@ -110,8 +115,10 @@ pub struct Worker<I: Io> {
     egress: Egress<I::Frame>,
     error_limit: RateLimit,
     announcements: RateLimit,
+    strangers: RateLimit,
     rings: Rings<I::Frame>,
     mailbox: WorkerEnd,
+    host: WorkerSide,
     mail: Mail,
     counters: Counters,
     tally: Tally,
@@ -135,6 +142,7 @@ impl<I: Io> Worker<I> {
             snapshot,
             rings,
             mailbox,
+            host,
             publisher,
             loads,
             secret,
@@ -177,11 +185,13 @@ impl<I: Io> Worker<I> {
             egress: Egress::new(via),
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
             announcements: RateLimit::new(ANNOUNCEMENTS_PER_S, now),
+            strangers: RateLimit::new(strangers_per_s(&snapshot), now),
             io,
             grace: snapshot.shortest_timeout(),
             snapshot,
             rings,
             mailbox,
+            host,
             mail: Mail::default(),
             counters: Counters::default(),
             tally: Tally::new(layout.ports, layout.services, layout.servers),
@@ -218,6 +228,9 @@ impl<I: Io> Worker<I> {
         }
         self.rx = Some(frames);
         busy |= self.mail();
+        if self.snapshot.host.is_some() {
+            busy |= self.take_from_host();
+        }
         self.tick();
         self.egress.flush(&mut self.io, &self.rings);
         self.counters.count(WorkerCounter::Polls);
@@ -252,4 +265,12 @@ impl<I: Io> Worker<I> {
             .get(usize::from(port.0))
             .map(|port| port.zone)
     }
+}
+
+/// What a snapshot lets strangers send to the host.
+fn strangers_per_s(snapshot: &Snapshot) -> u32 {
+    snapshot
+        .host
+        .as_ref()
+        .map_or(0, |host| host.strangers_per_s)
 }

@@ -9,6 +9,7 @@ mod firewall;
 mod fragments;
 mod hostile;
 mod icmp;
+mod kernel;
 mod modes;
 mod neighbours;
 mod plain;

@@ -22,6 +22,8 @@ pub struct Worker {
     pub received: u64,
     /// Taken over from another worker.
     pub taken_over: u64,
+    /// Taken from the host stack, to be sent.
+    pub injected: u64,
     /// Sent on, translated or not.
     pub forwarded: u64,
     /// Handed to the other node.
@@ -77,7 +79,8 @@ impl Worker {
     pub fn unaccounted(&self) -> i64 {
         let signed = |count: u64| i64::try_from(count).expect("a counter of a sane size");
         let ended = self.forwarded + self.redirected + self.punted + self.consumed + self.drops();
-        signed(self.received + self.taken_over) - signed(ended + self.held + self.handed_over)
+        signed(self.received + self.taken_over + self.injected)
+            - signed(ended + self.held + self.handed_over)
     }
 }
 
@@ -88,6 +91,7 @@ impl Stats {
         for worker in &self.workers {
             total.received += worker.received;
             total.taken_over += worker.taken_over;
+            total.injected += worker.injected;
             total.forwarded += worker.forwarded;
             total.redirected += worker.redirected;
             total.punted += worker.punted;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::api::RawApi;
 use super::firewall::RawFirewall;
 use super::forward::RawForward;
+use super::host::RawHost;
 use super::icmp::RawIcmp;
 use super::pool::RawPool;
 use super::port::RawPort;
@@ -64,6 +65,9 @@ pub struct RawConfig {
     /// `[icmp]`
     #[serde(default, skip_serializing_if = "is_default")]
     pub icmp: RawIcmp,
+    /// `[host]`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<RawHost>,
     /// `[[snat_pool]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snat_pool: Vec<RawSnatPool>,

@@ -34,7 +34,7 @@ pub struct Stats {
     pub servers: Vec<ServerStats>,
 }
 
-/// Counters of a worker. `received` is the sum of `forwarded`, `redirected`, `punted`, `consumed`,
+/// Counters of a worker. `received` and `injected` are the sum of `forwarded`, `redirected`, `punted`, `consumed`,
 /// `held` and all of `dropped`; for one worker `held` may be negative, because a frame that it takes
 /// over from another was received there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

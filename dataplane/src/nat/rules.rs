@@ -11,7 +11,7 @@ use crate::snapshot::ServiceId;
 
 /// Ports that a masquerading address gives away, first and last: all that are not privileged
 /// (RFC 6056 section 3.2).
-pub const MASQUERADE_PORTS: (u16, u16) = (1024, 65535);
+pub const MASQUERADE_PORTS: (u16, u16) = (1024, crate::host::HOST_PORTS.0 - 1);
 
 /// All translation but virtual servers.
 #[derive(Debug, Default, Clone)]

@@ -17,7 +17,7 @@ use crate::snapshot::{PortId, Snapshot};
 use crate::stack::fragment::Datagram;
 
 /// Stands for the port of a frame that belongs to none.
-const NOWHERE: PortId = PortId(u16::MAX);
+pub(super) const NOWHERE: PortId = PortId(u16::MAX);
 /// How many frames ahead of parsing their first bytes are fetched.
 const AHEAD: usize = 4;
 
@@ -213,6 +213,9 @@ impl<I: Io> Worker<I> {
 
     /// Works on one packet that waited or came from another worker.
     pub(super) fn resume(&mut self, passed: Passed<I::Frame>) {
+        if passed.why == Why::Injected {
+            return self.send_for_host(passed.frame);
+        }
         let packet = match self.unpack(passed) {
             Ok(packet) => packet,
             Err((frame, port, reason)) => return self.drop(frame, port, reason),

@@ -16,6 +16,8 @@ pub struct Limits {
     pub paths: usize,
     /// Neighbours; at most 65,535.
     pub neighbours: usize,
+    /// Connections of the host's kernel, of each family.
+    pub host_connections: usize,
     /// Packets that wait for neighbours to answer.
     pub held: usize,
     /// Datagrams in pieces.
@@ -36,6 +38,7 @@ impl Default for Limits {
             registrations: 262_144,
             paths: 16_384,
             neighbours: 8192,
+            host_connections: 32_768,
             held: 256,
             fragments: fragment::Limits::default(),
             mappings: 65_536,

@@ -113,6 +113,7 @@ impl<I: Io> Worker<I> {
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.balancer.on_snapshot(&self.snapshot);
         self.error_limit.set(self.snapshot.icmp_errors_per_s);
+        self.strangers.set(super::strangers_per_s(&self.snapshot));
         self.forget_foreign_neighbours();
         if !old.local.iter().eq(self.snapshot.local.iter()) {
             self.announce();

@@ -42,6 +42,11 @@ impl<I: Io> Worker<I> {
                 let _ = self.rings.push(home, message);
             }
         }
+        if self.snapshot.host.is_some()
+            && let Some(claim) = self.host_claims::<F>(&packet, key)
+        {
+            return self.punt(packet, claim);
+        }
         match packet.parsed.kind {
             Kind::IcmpError => self.reject(packet, DropReason::IcmpUnrelated),
             _ => self.consider::<F>(packet, key),

@@ -42,6 +42,13 @@ pub(super) struct Inbound {
     pub published: bool,
 }
 
+impl Inbound {
+    /// Whether no service takes the packet.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        self.destination == Destination::Keep
+    }
+}
+
 /// Finds the service that a first packet names.
 pub(super) fn inbound(snapshot: &Snapshot, tuple: &Tuple, zone: u8) -> Inbound {
     let plain = Inbound {

@@ -53,12 +53,16 @@ impl<I: Io> Worker<I> {
             }
         };
         let (table, reply_zone) = (F::table(&self.tables), forth.zone);
+        let (host, now) = (F::host(&self.tables), self.now);
         let lease = self.leases.lease(
             &snapshot.steering,
             &snapshot.services,
             &request,
             self.now,
-            |t| table.contains(&Key::new::<F>(t, reply_zone)),
+            |t| {
+                let key = Key::new::<F>(t, reply_zone);
+                table.contains(&key) || host.has(&key, now)
+            },
         );
         match lease {
             Ok(lease) => {

@@ -4,9 +4,11 @@ use sluice_wire::{Family, Key, KeyHasher, V4, V6};
 
 use super::Limits;
 use crate::handoff::AnyKey;
+use crate::host::Connections;
 use crate::io::{Memory, OutOfMemory};
 use crate::map::ExpiringMap;
 use crate::session::table::{MAX_TIMEOUT, Table};
+use crate::stack::neighbour::Neighbours;
 
 /// How long a registration is kept without packets, milliseconds. It outlives sessions, which end it
 /// themselves; this clears those whose end got lost in a full ring.
@@ -21,6 +23,8 @@ pub(super) struct Tables {
     v6: Table<V6>,
     registered_v4: Registered<V4>,
     registered_v6: Registered<V6>,
+    host_v4: Connections<V4>,
+    host_v6: Connections<V6>,
     /// Registrations that found no room: their packets will be taken for strangers.
     pub(super) unregistrable: u64,
 }
@@ -42,6 +46,8 @@ impl Tables {
                 "registered IPv6 tuples",
                 registrations.min(2 * limits.sessions_v6),
             )?,
+            host_v4: Connections::new(memory, limits.host_connections, hasher)?,
+            host_v6: Connections::new(memory, limits.host_connections, hasher)?,
             unregistrable: 0,
         })
     }
@@ -65,6 +71,14 @@ impl Tables {
     pub(super) fn sweep_registrations(&mut self, now: u32, budget: usize) {
         self.registered_v4.sweep(now, budget, |_, _| None);
         self.registered_v6.sweep(now, budget, |_, _| None);
+    }
+
+    /// Clears connections of the host that are over.
+    pub(super) fn sweep_host(&mut self, now: u32, budget: usize, neighbours: &mut Neighbours) {
+        self.host_v4
+            .sweep(now, budget, |neighbour| neighbours.release(neighbour));
+        self.host_v6
+            .sweep(now, budget, |neighbour| neighbours.release(neighbour));
     }
 }
 
@@ -100,6 +114,9 @@ pub(super) trait PerFamily: Family {
     /// The worker that registered the tuple.
     fn registered(tables: &mut Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> Option<u16>;
     fn any(key: Key<Self::Addrs>) -> AnyKey;
+    /// The connections of the host's kernel.
+    fn host(tables: &Tables) -> &Connections<Self>;
+    fn host_mut(tables: &mut Tables) -> &mut Connections<Self>;
 }
 
 impl PerFamily for V4 {
@@ -120,6 +137,14 @@ impl PerFamily for V4 {
     fn any(key: Key<u64>) -> AnyKey {
         AnyKey::V4(key)
     }
+
+    fn host(tables: &Tables) -> &Connections<V4> {
+        &tables.host_v4
+    }
+
+    fn host_mut(tables: &mut Tables) -> &mut Connections<V4> {
+        &mut tables.host_v4
+    }
 }
 
 impl PerFamily for V6 {
@@ -139,5 +164,13 @@ impl PerFamily for V6 {
 
     fn any(key: Key<[u64; 4]>) -> AnyKey {
         AnyKey::V6(key)
+    }
+
+    fn host(tables: &Tables) -> &Connections<V6> {
+        &tables.host_v6
+    }
+
+    fn host_mut(tables: &mut Tables) -> &mut Connections<V6> {
+        &mut tables.host_v6
     }
 }

@@ -27,6 +27,8 @@ const PATHS_PER_TICK: usize = 256;
 const CLIENTS_PER_TICK: usize = 64;
 /// Mappings looked at per tick.
 const MAPPINGS_PER_TICK: usize = 64;
+/// Connections of the host looked at per tick.
+const CONNECTIONS_PER_TICK: usize = 64;
 /// Registrations looked at per tick.
 const REGISTRATIONS_PER_TICK: usize = 64;
 
@@ -76,6 +78,8 @@ impl<I: Io> Worker<I> {
         self.fragment_timers();
         self.tables
             .sweep_registrations(self.now, REGISTRATIONS_PER_TICK);
+        self.tables
+            .sweep_host(self.now, CONNECTIONS_PER_TICK, &mut self.neighbours);
         self.mappings.expire(self.now, MAPPINGS_PER_TICK);
         self.balancer.sweep(self.now, CLIENTS_PER_TICK);
         self.publish();

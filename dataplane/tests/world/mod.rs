@@ -13,6 +13,7 @@ use std::sync::Arc;
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::firewall::{Firewall, Rule};
 use sluice_dataplane::handoff::Rings;
+use sluice_dataplane::host::{self, HostEnd, HostPolicy};
 use sluice_dataplane::io::memory::{Heap, MemoryIo, VecFrame};
 use sluice_dataplane::io::{DeviceId, Frame};
 use sluice_dataplane::lb::loads::{Loads, Tally};
@@ -72,6 +73,7 @@ pub struct Setup {
     pub tcp: TcpPolicy,
     pub fields: [Fields; 2],
     pub limits: Limits,
+    pub host: Option<HostPolicy>,
     pub epoch: u32,
 }
 
@@ -122,6 +124,7 @@ impl Default for Setup {
                 mappings: 256,
                 ..Limits::default()
             },
+            host: None,
             epoch: 1,
         }
     }
@@ -187,6 +190,7 @@ impl Setup {
             timeouts: self.timeouts.clone(),
             steering: Steering::new(self.workers, &self.fields.map(spread)).unwrap(),
             tcp: self.tcp,
+            host: self.host.clone(),
             icmp_errors_per_s: 1000,
             service_names: vec![None],
         }
@@ -200,6 +204,8 @@ impl Setup {
 pub struct World {
     pub workers: Vec<Worker<MemoryIo>>,
     pub control: Vec<ControlEnd>,
+    /// The kernel's ends of the host interface.
+    pub host: Vec<HostEnd>,
     pub published: Arc<Published>,
     pub now: u32,
     /// Hosts that do not answer ARP or neighbour solicitations.
@@ -224,10 +230,13 @@ impl World {
             .map(|_| Tally::new(&mut Heap, 64).unwrap())
             .collect();
         let boards: Vec<_> = tallies.iter().map(Tally::board).collect();
-        let (mut workers, mut control) = (vec![], vec![]);
+        let (mut workers, mut control, mut hosts) = (vec![], vec![], vec![]);
         for (rings, publisher) in Rings::mesh(setup.workers).into_iter().zip(publishers) {
             let (control_end, worker_end) = mailbox();
             control.push(control_end);
+            let (host_end, host) = host::queues();
+            host_end.stock(1500);
+            hosts.push(host_end);
             let me = usize::from(rings.me());
             let others = boards
                 .iter()
@@ -241,6 +250,7 @@ impl World {
                 snapshot: Arc::clone(&snapshot),
                 rings,
                 mailbox: worker_end,
+                host,
                 publisher,
                 loads,
                 secret: [1, 2, 3, 4],
@@ -250,6 +260,7 @@ impl World {
         let mut world = Self {
             workers,
             control,
+            host: hosts,
             published,
             now: 0,
             silent: vec![],

@@ -59,6 +59,13 @@ fn every_value_means_what_it_says() {
     assert!(config.tcp.strict_window);
     assert_eq!(config.icmp.errors_per_second, 100);
 
+    let host = config.host.as_ref().expect("a host interface");
+    assert_eq!(host.namespace.as_str(), "sluice-a-host");
+    assert_eq!(host.strangers_per_second, 500);
+    let allow = &host.allow[0];
+    assert_eq!((allow.from, allow.protocol), (Some(ZoneIndex(0)), Some(6)));
+    assert_eq!(allow.ports, [(179, 179)]);
+
     let pool = &config.snat_pools[0];
     let last_octets = [10, 11, 12, 16, 17, 18, 19];
     let wanted = last_octets.map(|last| IpAddr::from(Ipv4Addr::new(203, 0, 113, last)));
