@@ -39,7 +39,15 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The configuration (TOML)
+    ///
+    /// With --state-dir it is read at the very first start, and by SIGHUP.
     pub(crate) config: PathBuf,
+    /// Keep configurations that come over the API there, and start with the last one
+    #[arg(long, env = "SLUICE_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Start with CONFIG even if the state directory has a later configuration
+    #[arg(long, requires = "state_dir")]
+    pub(crate) take_file: bool,
     /// Lines on standard error: for people, or JSON for machines
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use sluice_control::api;
 use sluice_control::compile::{CompileError, layout};
-use sluice_control::config::{self, Config, ConfigError};
+use sluice_control::config::{self, Config};
 use sluice_control::controller::Controller;
 use sluice_control::host::HostError;
 use sluice_control::service::Service;
+use sluice_control::startup::{Startup, StartupError};
 use sluice_dataplane::handoff::Rings;
 use sluice_dataplane::io::OutOfMemory;
 use sluice_dataplane::lb::loads::{Loads, Tally};
@@ -33,7 +34,7 @@ const NO_HUGE: &str = "--no-huge";
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
-    Config(#[from] ConfigError),
+    Startup(#[from] StartupError),
     #[error("the configuration cannot be used: {0}")]
     Compile(#[from] CompileError),
     #[error(transparent)]
@@ -68,7 +69,8 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Compile(_) => 3,
+            Self::Startup(StartupError::State { .. }) => 1,
+            Self::Startup(_) | Self::Compile(_) => 3,
             Self::Cores(_) | Self::Pool(_) | Self::Memory(_) => 4,
             Self::Crew(CrewError::Memory(_)) => 4,
             Self::Eal(EalError::Rights(_)) => 6,
@@ -249,7 +251,17 @@ impl DataPlane {
 
 /// An appliance's life, from its start to the signal that ends it.
 fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config)?;
+    let Startup {
+        config,
+        before,
+        store,
+        origin,
+    } = Startup::open(
+        &arguments.config,
+        arguments.state_dir.as_deref(),
+        arguments.take_file,
+    )?;
+    info!("configuration: {origin}");
     let listen = config.api.listen;
     let mut requests = Requests::listen().map_err(Failure::Signals)?;
     let listener = api::bind(listen).map_err(|reason| Failure::Listen {
@@ -262,6 +274,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         plane.stop()?;
         return Err(error.into());
     }
+    let controller = controller.with_store(store, before);
     let service = Service::start(controller, listener, &arguments.config);
     let service = match service {
         Ok(service) => service,

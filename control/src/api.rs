@@ -4,21 +4,31 @@
 //! One resource a file. Answers are JSON (the configuration also TOML), errors are problem details
 //! (RFC 9457). Nothing here waits for a worker or touches the configuration by itself.
 
+mod caller;
+mod candidate;
 mod config;
+mod extract;
 mod guard;
 mod neighbours;
+mod openapi;
+mod parts;
 mod problem;
+mod revisions;
 mod routes;
 mod server;
 mod sessions;
 mod stats;
 mod status;
+mod terms;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 pub use problem::{Fault, Problem};
 pub use server::{bind, serve};
@@ -31,17 +41,60 @@ mod tests;
 /// Largest request body: a configuration of some ten thousand rules.
 const MAX_BODY: usize = 8 << 20;
 
+/// What handlers have at hand.
+#[derive(Debug, Clone)]
+pub struct Api {
+    handle: Handle,
+}
+
+impl FromRef<Api> for Handle {
+    fn from_ref(api: &Api) -> Self {
+        api.handle.clone()
+    }
+}
+
+/// The resources that are documented where they are handled.
+fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(status::read))
+        .routes(routes!(stats::read))
+        .routes(routes!(sessions::list, sessions::end))
+        .routes(routes!(neighbours::list))
+        .routes(routes!(routes::list))
+        .routes(routes!(config::read, config::replace, config::patch))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::read))
+        .routes(routes!(revisions::diff))
+        .routes(routes!(revisions::roll_back))
+        .routes(routes!(revisions::confirm))
+        .routes(routes!(revisions::revert))
+        .routes(routes!(
+            candidate::read,
+            candidate::replace,
+            candidate::remove
+        ))
+        .routes(routes!(candidate::diff))
+        .routes(routes!(candidate::commit))
+}
+
+/// The document as a page, with everything that it needs.
+fn page() -> SwaggerUi {
+    let config = Config::from("/api/v1/openapi.json").try_it_out_enabled(true);
+    SwaggerUi::new("/api/v1/docs").config(config)
+}
+
 /// All resources, served by this controller.
 pub fn router(handle: Handle) -> Router {
-    let v1 = Router::new()
-        .route("/status", get(status::read))
-        .route("/stats", get(stats::read))
-        .route("/sessions", get(sessions::list).delete(sessions::end))
-        .route("/config", get(config::read).put(config::replace))
-        .route("/neighbours", get(neighbours::list))
-        .route("/routes", get(routes::list));
+    let api = Api { handle };
+    let (v1, document) = OpenApiRouter::<Api>::with_openapi(openapi::base())
+        .nest("/api/v1", described())
+        .split_for_parts();
+    let document = openapi::complete(document);
     Router::new()
-        .nest("/api/v1", v1)
+        .route("/api/v1/openapi.json", get(openapi::document(&document)))
+        .merge(page())
+        .nest("/api/v1", parts::routes())
+        .merge(v1)
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here")
         })
@@ -56,5 +109,6 @@ pub fn router(handle: Handle) -> Router {
         .layer(from_fn(guard::limit_size))
         .layer(from_fn(guard::check_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(handle)
+        .layer(axum::Extension(caller::Caller::local(None)))
+        .with_state(api)
 }

@@ -6,7 +6,9 @@
 
 mod api;
 mod cross;
+pub mod diff;
 mod duration;
+pub mod edit;
 mod firewall;
 mod forward;
 mod host;
@@ -23,6 +25,7 @@ mod source;
 mod static_nat;
 mod system;
 mod tcp;
+pub mod text;
 mod timeouts;
 mod value;
 mod virtual_server;

@@ -5,6 +5,7 @@
 //! can be called by anybody; [`Controller::run`] does it for requests that come over a channel.
 
 mod action;
+mod change;
 mod devices;
 mod link;
 mod pending;
@@ -13,11 +14,14 @@ mod report;
 mod sessions;
 mod stats;
 mod status;
+mod touched;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sluice_dataplane::host::{self as queues, HostEnd};
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::mailbox::{
@@ -28,19 +32,24 @@ use sluice_dataplane::snapshot::{PortId, Snapshot};
 use tokio::sync::mpsc;
 
 pub use action::{
-    Action, ActionError, Answer, Ended, FlowView, Handle, Neighbour, Outcome, Replaced, Request,
-    Route, SessionCursor, SessionFilter, SessionList, SessionQuery, SessionView,
+    Action, ActionError, Answer, Ended, FlowView, Handle, Neighbour, Outcome, Request, Route,
+    SessionCursor, SessionFilter, SessionList, SessionQuery, SessionView,
+};
+pub use change::{
+    CandidateView, Change, Committed, Confirmation, Expected, MAX_CONFIRM_SECONDS, PartOf,
+    PartView, Revisions, Target, Terms, Touched, TouchedBy, Verdict, What, Which,
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
 pub use stats::{Counts, DeviceStats, PortStats, ServerStats, ServiceStats, Stats, WorkerStats};
 pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
-use crate::config::{Config, Source};
+use crate::config::Config;
+use crate::events::Severity;
 use crate::host::{HostError, Interface};
-use crate::reload;
 use link::WorkerLink;
 use pending::{Pending, Work};
+use transaction::Ledger;
 
 #[cfg(test)]
 mod tests;
@@ -92,6 +101,7 @@ pub struct Controller {
     version: String,
     started: Instant,
     config: Arc<Config>,
+    ledger: Ledger,
     /// What the process was started with.
     facts: Vec<DeviceFacts>,
     registry: Registry,
@@ -149,6 +159,7 @@ impl Controller {
         let mut controller = Self {
             version: version.to_owned(),
             started: now,
+            ledger: Ledger::new(&config),
             config: Arc::new(config),
             links: vec![Link::default(); facts.len()],
             links_seen: now,
@@ -217,10 +228,21 @@ impl Controller {
     /// Begins an action. The answer comes at once or out of a later [`Controller::poll`].
     pub fn submit(&mut self, action: Action, answer: Answer, now: Instant) {
         let outcome = match action {
-            Action::ReadConfig => Ok(Outcome::Config {
-                config: Arc::clone(&self.config),
-                epoch: self.snapshot.epoch,
-            }),
+            Action::ReadConfig => {
+                let (tag, revision) = self.running();
+                Ok(Outcome::Config {
+                    config: Arc::clone(&self.config),
+                    epoch: self.snapshot.epoch,
+                    revision,
+                    tag,
+                })
+            }
+            Action::ReadPart(part) => self.read_part(&part),
+            Action::ReadCandidate(author) => self.read_candidate(&author),
+            Action::DropCandidate(author) => self.drop_candidate(&author),
+            Action::Compare { from, to } => self.compare(&from, &to),
+            Action::ListRevisions => Ok(Outcome::Revisions(self.revisions())),
+            Action::ReadRevision(number) => self.read_revision(number),
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
@@ -228,10 +250,15 @@ impl Controller {
                 tracing::warn!(?waiting, "too many requests wait for workers");
                 Err(ActionError::Busy)
             }
-            Action::ReplaceConfig { source, expected } => match self.replace(source, expected) {
-                Ok(epoch) => return self.wait(Work::Adopt(epoch), answer, now + ADOPTION),
-                Err(why) => Err(why),
-            },
+            Action::Change(change) => return self.change(*change, answer, now),
+            Action::Confirm(author) => {
+                let done = self.confirm(&author);
+                return self.finish_trial(done, answer, now);
+            }
+            Action::Revert(author) => {
+                let done = self.revert(&author);
+                return self.finish_trial(done, answer, now);
+            }
             Action::ListSessions(query) => match sessions::resolve(&query.filter, &self.registry) {
                 Ok(filter) => {
                     let work = Work::List {
@@ -279,6 +306,7 @@ impl Controller {
                 self.take(worker, message);
             }
         }
+        self.look_at_trial(now);
         self.finish_adoptions(now);
         let late = |(&request, pending): (&RequestId, &Pending)| {
             (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
@@ -311,43 +339,26 @@ impl Controller {
         self.last_request
     }
 
-    /// Checks a configuration and sends it to the workers.
-    fn replace(&mut self, source: Source, expected: Option<u32>) -> Result<u32, ActionError> {
-        let current = self.snapshot.epoch;
-        if let Some(expected) = expected.filter(|&expected| expected != current) {
-            return Err(ActionError::Epoch { expected, current });
-        }
-        let config = Config::read(source).map_err(ActionError::Config)?;
-        reload::check(&self.config, &self.facts, &config).map_err(ActionError::NeedsRestart)?;
-        let epoch = current + 1;
-        let snapshot = compile::compile(&config, &self.facts, &mut self.registry, epoch)?;
-        self.snapshot = Arc::new(snapshot);
-        self.config = Arc::new(config);
-        for worker in &mut self.workers {
-            worker.swap(Arc::clone(&self.snapshot));
-        }
-        if let Err(error) = self.follow_host() {
-            tracing::error!(%error, "there is no host interface; restart Sluice to try again");
-        }
-        tracing::info!(epoch, "configuration replaced");
-        Ok(epoch)
-    }
-
     fn finish_adoptions(&mut self, now: Instant) {
         let in_force = self.epoch_in_force();
-        let done = |(&request, pending): (&RequestId, &Pending)| match pending.work {
-            Work::Adopt(epoch) if epoch <= in_force || pending.deadline <= now => {
-                Some((request, epoch))
+        let done = |(&request, pending): (&RequestId, &Pending)| match &pending.work {
+            Work::Adopt(committed) if committed.epoch <= in_force || pending.deadline <= now => {
+                Some(request)
             }
             _ => None,
         };
-        let done: Vec<(RequestId, u32)> = self.pending.iter().filter_map(done).collect();
-        for (request, epoch) in done {
-            let replaced = Replaced {
-                epoch,
-                in_force: epoch <= in_force,
+        let done: Vec<RequestId> = self.pending.iter().filter_map(done).collect();
+        for request in done {
+            let Some(Pending {
+                answer,
+                work: Work::Adopt(mut committed),
+                ..
+            }) = self.pending.remove(&request)
+            else {
+                continue;
             };
-            self.answer(request, Ok(Outcome::Replaced(replaced)));
+            committed.in_force = committed.epoch <= in_force;
+            let _ = answer.send(Ok(Outcome::Committed(committed)));
         }
     }
 
@@ -380,10 +391,18 @@ impl Controller {
             Event::AddressConflict { port, address, mac } => {
                 let port = self.port_name(port);
                 tracing::warn!(port, %address, %mac, "another station has an address of ours");
+                let message = format!("{mac} on {port} has our address {address}");
+                let details = json!({ "port": port, "address": address, "mac": mac.to_string() });
+                let events = &self.ledger.events;
+                events.publish("address.conflict", Severity::Error, message, details);
             }
             Event::NeighbourLost { port, address } => {
                 let port = self.port_name(port);
                 tracing::warn!(port, %address, "next hop does not answer");
+                let message = format!("{address} on {port} does not answer");
+                let details = json!({ "port": port, "address": address });
+                let events = &self.ledger.events;
+                events.publish("neighbour.lost", Severity::Warning, message, details);
             }
         }
     }
@@ -399,6 +418,16 @@ impl Controller {
             if link.up != known.up {
                 let device = self.snapshot.devices.get(usize::from(at));
                 let device = device.map_or("", |device| device.name.as_str());
+                let (kind, severity) = match link.up {
+                    true => ("link.up", Severity::Info),
+                    false => ("link.down", Severity::Warning),
+                };
+                let message = format!(
+                    "the link of {device} is {}",
+                    if link.up { "up" } else { "down" }
+                );
+                let details = json!({ "device": device, "speed_mbps": link.speed_mbps });
+                self.ledger.events.publish(kind, severity, message, details);
                 if link.up {
                     tracing::info!(device, speed_mbps = link.speed_mbps, "link is up");
                 } else {

@@ -6,12 +6,16 @@
 //! `sluice_dataplane::published`, devices through [`controller::Devices`].
 
 pub mod api;
+pub mod clock;
 pub mod compile;
 pub mod config;
 pub mod controller;
+pub mod events;
 pub mod host;
 pub mod reload;
 pub mod service;
+pub mod startup;
+pub mod store;
 
 #[cfg(test)]
 mod testing;

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::api;
 use crate::config::Source;
-use crate::controller::{Action, ActionError, Controller, Handle, Outcome, Replaced};
+use crate::controller::{
+    Action, ActionError, Change, Committed, Controller, Handle, Outcome, Target, Terms, What,
+};
 
 /// A running control thread. Stops when dropped.
 #[derive(Debug)]
@@ -65,23 +67,31 @@ impl Service {
     ///
     /// # Errors
     /// [`ActionError`]; the configuration in use is kept.
-    pub fn reload(&self) -> Result<Replaced, ActionError> {
+    pub fn reload(&self) -> Result<Committed, ActionError> {
         let outcome = Source::file(&self.config)
             .map_err(ActionError::Config)
             .and_then(|source| {
-                let expected = None;
-                self.handle
-                    .call_blocking(Action::ReplaceConfig { source, expected })
+                let terms = Terms {
+                    author: "SIGHUP".to_owned(),
+                    comment: format!("read from {}", self.config.display()),
+                    ..Terms::default()
+                };
+                let change = Change {
+                    what: What::Replace(source),
+                    target: Target::Running,
+                    terms,
+                };
+                self.handle.call_blocking(Action::Change(Box::new(change)))
             });
         match outcome {
-            Ok(Outcome::Replaced(replaced)) => {
-                if !replaced.in_force {
+            Ok(Outcome::Committed(committed)) => {
+                if !committed.in_force {
                     tracing::warn!(
-                        epoch = replaced.epoch,
+                        epoch = committed.epoch,
                         "not all workers have taken the new configuration yet"
                     );
                 }
-                Ok(replaced)
+                Ok(*committed)
             }
             Ok(_) => Err(ActionError::Stopped),
             Err(why) => {

@@ -1,4 +1,4 @@
-//! `/api/v1/config`
+//! `/api/v1/config`: the configuration as a whole.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -9,75 +9,132 @@ use axum::response::{IntoResponse, Response};
 
 use super::Problem;
 use super::problem::mismatch;
-use crate::config::{Format, Source};
-use crate::controller::{Action, Handle, Outcome};
+use super::terms::{Asked, How, answer, etag, has, not_modified};
+use crate::config::edit::{Address, Edit, Operation};
+use crate::config::{Format, RawConfig, Source};
+use crate::controller::{Action, Change, Committed, Handle, Outcome, What};
 
 const TOML: &str = "application/toml";
 const JSON: &str = "application/json";
 
-/// `GET`: the configuration in use, as it was given; in TOML or JSON if `Accept` names one. The
-/// `ETag` is its epoch.
+/// The configuration in use
+///
+/// As it was given, in TOML with its comments, or in JSON if `Accept` names that first.
+#[utoipa::path(get, path = "/config", tag = "configuration", operation_id = "readConfig",
+    responses((status = 200, description = "The configuration; its `ETag` is for `If-Match`",
+        content((RawConfig = "application/json"), (String = "application/toml")))))]
 pub(super) async fn read(
     State(handle): State<Handle>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Outcome::Config { config, epoch } = handle.call(Action::ReadConfig).await? else {
+    let Outcome::Config { config, tag, .. } = handle.call(Action::ReadConfig).await? else {
         return Err(mismatch());
     };
-    let tag = [(header::ETAG, format!("\"{epoch}\""))];
-    let response = match wanted(&headers).unwrap_or(config.source.format) {
-        Format::Toml => {
-            let kind = [(header::CONTENT_TYPE, TOML)];
-            (tag, kind, config.to_toml()).into_response()
-        }
-        Format::Json => (tag, Json(&config.raw)).into_response(),
-    };
-    Ok(response)
+    if has(&headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(match wanted(&headers) {
+        Format::Toml => toml(&tag, config.to_toml()),
+        Format::Json => (etag(&tag), Json(&config.raw)).into_response(),
+    })
 }
 
-/// `PUT`: checks a configuration and uses it from now on, without touching sessions that it does not
-/// concern. The file that Sluice was started with is not changed. `Content-Type` tells TOML (also
-/// without it) from JSON; with `If-Match` only the epoch that it names is replaced.
+/// Replace the configuration
+///
+/// Checks it and uses it from now on, without touching sessions that it does not concern. The same
+/// again changes nothing and answers `no_change`. `Content-Type` tells TOML (also without it) from
+/// JSON. Comments of the TOML in use survive a change in JSON.
+#[utoipa::path(put, path = "/config", tag = "configuration", operation_id = "replaceConfig",
+    params(How),
+    request_body(content((RawConfig = "application/json"), (String = "application/toml"))),
+    responses((status = 200, body = Committed), (status = 202, body = Committed,
+        description = "Taken, and some worker has not said yet that it uses it")))]
 pub(super) async fn replace(
     State(handle): State<Handle>,
+    asked: Asked,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let what = What::Replace(source(&headers, body)?);
+    change(&handle, what, asked).await
+}
+
+/// Change parts of the configuration
+///
+/// A JSON Merge Patch (RFC 7396): what it names is changed, what it says is `null` taken out. Lists
+/// are replaced as a whole; the resources below change single items.
+#[utoipa::path(patch, path = "/config", tag = "configuration", operation_id = "patchConfig",
+    params(How),
+    request_body(content((RawConfig = "application/merge-patch+json"))),
+    responses((status = 200, body = Committed), (status = 202, body = Committed,
+        description = "Taken, and some worker has not said yet that it uses it")))]
+pub(super) async fn patch(
+    State(handle): State<Handle>,
+    asked: Asked,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let operation = Operation::Merge(super::parts::value(&headers, body, true)?);
+    let edit = Edit {
+        address: Address(Vec::new()),
+        operation,
+        position: asked.position.clone(),
+    };
+    change(&handle, What::Edit(edit), asked).await
+}
+
+/// Has the controller make a change, and says what came of it.
+pub(super) async fn change(handle: &Handle, what: What, asked: Asked) -> Result<Response, Problem> {
+    let change = Change {
+        what,
+        target: asked.target,
+        terms: asked.terms,
+    };
+    match handle.call(Action::Change(Box::new(change))).await? {
+        Outcome::Committed(committed) => Ok(answer(*committed)),
+        _ => Err(mismatch()),
+    }
+}
+
+/// An answer in TOML.
+pub(super) fn toml(tag: &str, text: String) -> Response {
+    (etag(tag), [(header::CONTENT_TYPE, TOML)], text).into_response()
+}
+
+/// A configuration that was sent.
+pub(super) fn source(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Source, Problem> {
+    let text = text(body)?;
+    Ok(match format_of(headers)? {
+        Format::Toml => Source::toml(text),
+        Format::Json => Source::json(text),
+    })
+}
+
+/// A body as text.
+pub(super) fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
     let body = body.map_err(|why| {
         Problem::new(why.status(), "bad-body", "The body cannot be read").detail(why.body_text())
     })?;
-    let text = std::str::from_utf8(&body)
-        .map_err(|why| Problem::bad_request(format!("the body is not UTF-8: {why}")))?;
-    let source = match format_of(&headers)? {
-        Format::Toml => Source::toml(text),
-        Format::Json => Source::json(text),
-    };
-    let expected = expected_epoch(&headers)?;
-    let action = Action::ReplaceConfig { source, expected };
-    let Outcome::Replaced(replaced) = handle.call(action).await? else {
-        return Err(mismatch());
-    };
-    let status = if replaced.in_force {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    let tag = [(header::ETAG, format!("\"{}\"", replaced.epoch))];
-    Ok((status, tag, Json(replaced)).into_response())
+    String::from_utf8(body.to_vec())
+        .map_err(|why| Problem::bad_request(format!("the body is not UTF-8: {why}")))
 }
 
-fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(super) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The first of the two formats that `Accept` names.
-fn wanted(headers: &HeaderMap) -> Option<Format> {
-    let accepted = text_of(headers, header::ACCEPT)?;
-    accepted.split(',').find_map(|kind| match essence(kind) {
+/// The first of the two formats that `Accept` names; TOML if it names none.
+pub(super) fn wanted(headers: &HeaderMap) -> Format {
+    let accepted = text_of(headers, header::ACCEPT).unwrap_or_default();
+    let named = accepted.split(',').find_map(|kind| match essence(kind) {
         TOML | "text/plain" => Some(Format::Toml),
         JSON => Some(Format::Json),
         _ => None,
-    })
+    });
+    named.unwrap_or(Format::Toml)
 }
 
 fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
@@ -85,29 +142,24 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
         // What `curl --data-binary` says unless told otherwise.
         None | Some(TOML | "text/plain" | "application/x-www-form-urlencoded") => Ok(Format::Toml),
         Some(JSON) => Ok(Format::Json),
-        Some(other) => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unknown-format",
-            "The body is in a format that is not known",
-        )
-        .detail(format!("Content-Type is {other}; send {TOML} or {JSON}"))),
+        Some(other) => Err(unknown_format(
+            other,
+            "application/toml or application/json",
+        )),
     }
+}
+
+/// 415.
+pub(super) fn unknown_format(given: &str, known: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unknown-format",
+        "The body is in a format that is not known",
+    )
+    .detail(format!("Content-Type is {given}; send {known}"))
 }
 
 /// A media type without its parameters.
-fn essence(kind: &str) -> &str {
+pub(super) fn essence(kind: &str) -> &str {
     kind.split(';').next().unwrap_or(kind).trim()
-}
-
-fn expected_epoch(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    match text_of(headers, header::IF_MATCH).map(str::trim) {
-        None | Some("*") => Ok(None),
-        Some(tag) => {
-            let epoch = tag.trim_matches('"').parse();
-            let epoch = epoch.map_err(|_| {
-                Problem::bad_request(format!("If-Match: {tag} is not an ETag of this resource"))
-            })?;
-            Ok(Some(epoch))
-        }
-    }
 }

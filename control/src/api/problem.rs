@@ -4,12 +4,13 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Path};
 use crate::controller::ActionError;
 
 /// What went wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// Names the kind of problem: `urn:sluice:problem:...`.
     #[serde(rename = "type")]
@@ -27,11 +28,13 @@ pub struct Problem {
 }
 
 /// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
-    /// JSON pointer (RFC 6901) of the value.
-    pub pointer: String,
-    /// The same as people write it: `port[0].mtu`.
+    /// JSON pointer (RFC 6901) into the body. Absent where the fault is in a part of the
+    /// configuration that was not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Where in the configuration: `port[0].mtu`.
     pub path: String,
     /// Line in the text, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,9 +72,22 @@ impl Problem {
         .detail(detail)
     }
 
-    fn faults(mut self, error: ConfigError) -> Self {
+    /// One thing wrong with the body.
+    pub(super) fn fault(mut self, pointer: String, found: String, remedy: String) -> Self {
+        self.errors.push(Fault {
+            path: pointer.trim_start_matches('/').replace('/', "."),
+            pointer: Some(pointer),
+            line: None,
+            detail: found,
+            remedy,
+        });
+        self
+    }
+
+    /// `part` is where in the configuration the body went.
+    fn faults(mut self, error: ConfigError, part: Option<&Path>) -> Self {
         let faults = error.problems.into_iter().map(|problem| Fault {
-            pointer: problem.finding.path.pointer(),
+            pointer: part.and_then(|part| within(part, &problem.finding.path)),
             path: problem.finding.path.to_string(),
             line: problem.line,
             detail: problem.finding.found,
@@ -80,6 +96,12 @@ impl Problem {
         self.errors = faults.collect();
         self
     }
+}
+
+/// `path` as a pointer from `part` on, if it is in there.
+fn within(part: &Path, path: &Path) -> Option<String> {
+    let rest = path.steps().strip_prefix(part.steps())?;
+    Some(rest.iter().cloned().collect::<Path>().pointer())
 }
 
 impl From<ActionError> for Problem {
@@ -101,10 +123,55 @@ impl From<ActionError> for Problem {
                 "configuration-does-not-fit",
                 "The configuration does not fit; the one in use was kept",
             ),
-            ActionError::Epoch { .. } => (
+            ActionError::Part { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-configuration",
+                "The configuration would be wrong; the one in use was kept",
+            ),
+            ActionError::Body { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-body",
+                "The body cannot be what it is to be",
+            ),
+            ActionError::Stale { .. } => (
                 StatusCode::PRECONDITION_FAILED,
-                "configuration-changed",
-                "Somebody else has changed the configuration",
+                "changed-meanwhile",
+                "It is not what you think it is",
+            ),
+            ActionError::NoPart(_) => (
+                StatusCode::NOT_FOUND,
+                "no-such-part",
+                "The configuration has no such part",
+            ),
+            ActionError::NoRevision(_) => (
+                StatusCode::NOT_FOUND,
+                "no-such-revision",
+                "The history has no such revision",
+            ),
+            ActionError::NoCandidate => (
+                StatusCode::NOT_FOUND,
+                "no-candidate",
+                "You have no candidate",
+            ),
+            ActionError::Outrun => (
+                StatusCode::CONFLICT,
+                "candidate-outrun",
+                "The configuration was changed since the candidate was begun",
+            ),
+            ActionError::Unconfirmed => (
+                StatusCode::CONFLICT,
+                "confirmation-pending",
+                "Another commit waits to be confirmed",
+            ),
+            ActionError::NothingToConfirm => (
+                StatusCode::CONFLICT,
+                "nothing-to-confirm",
+                "No commit waits to be confirmed",
+            ),
+            ActionError::NotStored(_) => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "not-stored",
+                "The configuration cannot be kept; the one in use was kept",
             ),
             ActionError::Unknown { .. } => (
                 StatusCode::BAD_REQUEST,
@@ -130,8 +197,14 @@ impl From<ActionError> for Problem {
         let problem = Self::new(status, kind, title).detail(detail);
         match error {
             ActionError::Config(faults) | ActionError::NeedsRestart(faults) => {
-                problem.faults(faults)
+                problem.faults(faults, Some(&Path::default()))
             }
+            ActionError::Part { why, part } => problem.faults(why, part.as_ref()),
+            ActionError::Body {
+                pointer,
+                found,
+                remedy,
+            } => problem.fault(pointer, found, remedy),
             _ => problem,
         }
     }

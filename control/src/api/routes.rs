@@ -9,13 +9,15 @@ use super::problem::mismatch;
 use crate::controller::{Action, Handle, Outcome, Route};
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Routes {
     /// By network, IPv4 first.
     routes: Vec<Route>,
 }
 
-/// `GET`: connected networks and static routes.
+/// Connected networks and static routes
+#[utoipa::path(get, path = "/routes", tag = "state", operation_id = "listRoutes",
+    responses((status = 200, body = Routes)))]
 pub(super) async fn list(State(handle): State<Handle>) -> Result<Json<Routes>, Problem> {
     match handle.call(Action::ListRoutes).await? {
         Outcome::Routes(routes) => Ok(Json(Routes { routes })),

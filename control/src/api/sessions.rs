@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_dataplane::mailbox::TupleFilter;
+use utoipa::IntoParams;
 
 use super::Problem;
+use super::extract::Query;
 use super::problem::mismatch;
 use crate::config::protocol_number;
 use crate::controller::{
@@ -22,8 +23,9 @@ const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
 /// The query. All conditions must hold. Addresses may be networks (`10.0.0.0/8`).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Sessions on the page, 1 to 1000; 100 by default.
     limit: Option<usize>,
@@ -61,14 +63,15 @@ pub(super) struct Parameters {
     all: bool,
 }
 
-type Asked = Result<Query<Parameters>, QueryRejection>;
-
-/// `GET`: a page of sessions.
+/// A page of sessions
+///
+/// Every session that lives while the pages are read is on exactly one of them.
+#[utoipa::path(get, path = "/sessions", tag = "state", operation_id = "listSessions",
+    params(Parameters), responses((status = 200, body = SessionList)))]
 pub(super) async fn list(
     State(handle): State<Handle>,
-    asked: Asked,
+    Query(asked): Query<Parameters>,
 ) -> Result<Json<SessionList>, Problem> {
-    let Query(asked) = asked.map_err(|why| Problem::bad_request(why.body_text()))?;
     let limit = asked.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         let why = format!("limit={limit} is out of range; write a number from 1 to {MAX_PAGE}");
@@ -92,12 +95,13 @@ pub(super) async fn list(
     }
 }
 
-/// `DELETE`: ends the sessions that match.
+/// End the sessions that match
+#[utoipa::path(delete, path = "/sessions", tag = "state", operation_id = "endSessions",
+    params(Parameters), responses((status = 200, body = Ended)))]
 pub(super) async fn end(
     State(handle): State<Handle>,
-    asked: Asked,
+    Query(asked): Query<Parameters>,
 ) -> Result<Json<Ended>, Problem> {
-    let Query(asked) = asked.map_err(|why| Problem::bad_request(why.body_text()))?;
     if asked.limit.is_some() || asked.cursor.is_some() {
         let why = "limit and cursor mean nothing here: all sessions that match are ended";
         return Err(Problem::bad_request(why));

@@ -7,7 +7,9 @@ use super::Problem;
 use super::problem::mismatch;
 use crate::controller::{Action, Handle, Outcome, Stats};
 
-/// `GET`: all counters.
+/// All counters
+#[utoipa::path(get, path = "/stats", tag = "state", operation_id = "readStats",
+    responses((status = 200, body = Stats)))]
 pub(super) async fn read(State(handle): State<Handle>) -> Result<Json<Stats>, Problem> {
     match handle.call(Action::Stats).await? {
         Outcome::Stats(stats) => Ok(Json(*stats)),

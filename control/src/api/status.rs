@@ -7,7 +7,9 @@ use super::Problem;
 use super::problem::mismatch;
 use crate::controller::{Action, Handle, Outcome, Status};
 
-/// `GET`: what runs, and how it is.
+/// What runs, and how it is
+#[utoipa::path(get, path = "/status", tag = "state", operation_id = "readStatus",
+    responses((status = 200, body = Status)))]
 pub(super) async fn read(State(handle): State<Handle>) -> Result<Json<Status>, Problem> {
     match handle.call(Action::Status).await? {
         Outcome::Status(status) => Ok(Json(*status)),

@@ -42,6 +42,15 @@ struct Response {
 }
 
 impl Response {
+    /// Its `ETag`, with quotes.
+    fn tag(&self) -> String {
+        let tag = self
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix("etag: "));
+        tag.expect("an ETag").to_owned()
+    }
+
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
     }
@@ -184,34 +193,123 @@ fn the_configuration_is_read_and_replaced() {
     let given = lab.get("/api/v1/config");
     assert_eq!((given.status, given.body.as_str()), (200, WHOLE));
     assert!(given.head.contains("content-type: application/toml"));
-    assert!(given.head.contains("etag: \"1\""));
+    let tag = given.tag();
 
     let as_json = lab.ask("GET", "/api/v1/config", "Accept: application/json\r\n", "");
     let mut config = as_json.json();
     config["pool"][0]["server"][0]["weight"] = json!(9);
     let changed = config.to_string();
-    let put = "Content-Type: application/json\r\nIf-Match: \"1\"\r\n";
-    let answer = lab.ask("PUT", "/api/v1/config", put, &changed);
+    let put = format!("Content-Type: application/json\r\nIf-Match: {tag}\r\n");
+    let answer = lab.ask("PUT", "/api/v1/config?comment=more", &put, &changed);
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.json(), json!({ "epoch": 2, "in_force": true }));
+    let path = "pool[web].server[web1].weight";
+    let nobody = json!({ "sessions_at_most": 0, "policy": false, "services": [], "servers": [] });
+    assert_eq!(
+        answer.json(),
+        json!({ "result": "committed", "revision": 2, "epoch": 2, "in_force": true,
+                "changes": [{ "op": "change", "path": path, "old": 3, "new": 9 }],
+                "touched": nobody })
+    );
     assert_eq!(lab.get("/api/v1/status").json()["epoch"], 2);
 
-    // What was given as JSON comes back as JSON, or as TOML that means the same.
-    assert_eq!(lab.get("/api/v1/config").json(), config);
-    let toml = lab
-        .ask("GET", "/api/v1/config", "Accept: application/toml\r\n", "")
-        .body;
-    assert!(toml.contains("weight = 9"), "{toml}");
+    // What was given as JSON comes back so, or as the TOML of before with other values.
+    let json = lab.ask("GET", "/api/v1/config", "Accept: application/json\r\n", "");
+    assert_eq!(json.json(), config);
+    let toml = lab.get("/api/v1/config").body;
+    assert_eq!(toml, WHOLE.replace("weight = 3", "weight = 9"));
     let answer = lab.ask(
         "PUT",
         "/api/v1/config",
         "Content-Type: application/toml\r\n",
         &toml,
     );
-    assert_eq!(answer.json(), json!({ "epoch": 3, "in_force": true }));
+    assert_eq!(answer.json()["result"], "no_change");
+    assert_eq!(answer.tag(), json.tag());
 
-    let stale = lab.ask("PUT", "/api/v1/config", "If-Match: \"1\"\r\n", WHOLE);
+    let stale = format!("If-Match: {tag}\r\n");
+    let stale = lab.ask("PUT", "/api/v1/config", &stale, WHOLE);
     assert_eq!(stale.status, 412, "{}", stale.body);
+    let known = format!("If-None-Match: {}\r\n", json.tag());
+    assert_eq!(lab.ask("GET", "/api/v1/config", &known, "").status, 304);
+    let revisions = lab.get("/api/v1/config/revisions").json();
+    assert_eq!(
+        (&revisions["running"], &revisions["lasting"]),
+        (&json!(2), &json!(false))
+    );
+    let latest = &revisions["revisions"][0];
+    assert_eq!(
+        (&latest["author"], &latest["comment"]),
+        (&json!("local"), &json!("more"))
+    );
+}
+
+#[test]
+fn a_server_is_drained_by_one_small_request_and_comes_back() {
+    let lab = lab();
+    let server = "/api/v1/config/pool/web/server/web2";
+    let patch = "Content-Type: application/merge-patch+json\r\n";
+    let drained = lab.ask("PATCH", server, patch, "{\"state\":\"draining\"}");
+    assert_eq!(drained.status, 200, "{}", drained.body);
+    assert_eq!(drained.json()["touched"]["sessions_at_most"], 0);
+    let value = json!({ "name": "web2", "address": "10.0.0.12", "state": "draining" });
+    let now = lab.get(server);
+    assert_eq!((now.json(), now.tag()), (value.clone(), drained.tag()));
+    let again = lab.ask("PUT", server, "", &value.to_string());
+    assert_eq!(again.json()["result"], "no_change");
+    let back = lab.ask("PATCH", server, patch, "{\"state\":null}");
+    assert_eq!(back.status, 200, "{}", back.body);
+    assert_eq!(lab.get("/api/v1/config").body, WHOLE);
+
+    let wrong = lab.ask("PATCH", server, patch, "{\"weight\":-1}");
+    assert_eq!(
+        (wrong.status, &wrong.json()["errors"][0]["pointer"]),
+        (422, &json!("/weight"))
+    );
+    assert_eq!(lab.get("/api/v1/config/pool/web/server/web9").status, 404);
+    let route = lab.get("/api/v1/config/route/0.0.0.0%2F0").json();
+    assert_eq!(route["via"], "203.0.113.254");
+    let exists = lab.ask("PUT", server, "If-None-Match: *\r\n", &value.to_string());
+    assert_eq!(exists.status, 412);
+}
+
+#[test]
+fn a_hundred_editors_lose_no_change() {
+    let lab = lab();
+    let editors = 100;
+    std::thread::scope(|scope| {
+        for n in 0..editors {
+            let lab = &lab;
+            scope.spawn(move || {
+                // Half of them read, change and write the whole, and try again if they were late.
+                let path = format!("/api/v1/config/pool/web/server/s{n}");
+                let server =
+                    json!({ "name": format!("s{n}"), "address": format!("10.0.2.{}", n + 1) });
+                if n % 2 == 0 {
+                    let made = lab.ask("PUT", &path, "", &server.to_string());
+                    assert!([201, 202].contains(&made.status), "{}", made.body);
+                    return;
+                }
+                loop {
+                    let read = lab.get("/api/v1/config/pool/web");
+                    let mut pool = read.json();
+                    pool["server"]
+                        .as_array_mut()
+                        .expect("servers")
+                        .push(server.clone());
+                    let only = format!("If-Match: {}\r\n", read.tag());
+                    let put = lab.ask("PUT", "/api/v1/config/pool/web", &only, &pool.to_string());
+                    match put.status {
+                        412 => {}
+                        200 | 202 => return,
+                        other => panic!("{other}: {}", put.body),
+                    }
+                }
+            });
+        }
+    });
+    let pool = lab.get("/api/v1/config/pool/web").json();
+    assert_eq!(pool["server"].as_array().map(Vec::len), Some(2 + editors));
+    assert_eq!(lab.get("/api/v1/status").json()["epoch"], 1 + editors);
 }
 
 #[test]
@@ -310,5 +408,70 @@ fn neighbours_and_routes_are_listed() {
     assert_eq!(
         routes["routes"][1],
         json!({ "to": "10.0.0.0/24", "port": "inside" })
+    );
+}
+
+/// Calls `found` with every `$ref` below `value`.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(table) => {
+            for (key, value) in table {
+                match value.as_str() {
+                    Some(text) if key == "$ref" => found.push(text),
+                    _ => references(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_is_whole_and_says_what_is_there() {
+    let lab = lab();
+    let document = lab.get("/api/v1/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut refs = Vec::new();
+    references(&document, &mut refs);
+    assert!(refs.len() > 100, "{refs:?}");
+    for reference in refs {
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let mut names = std::collections::HashSet::new();
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, item) in paths {
+        // Names of items that are there.
+        let real = path
+            .replace("{number}", "1")
+            .replace("{pool}", "web")
+            .replace("{to}", "0.0.0.0%2F0");
+        let real = match path {
+            path if path.contains("/server/") => real.replace("{name}", "web1"),
+            path if path.contains("/port/") => real.replace("{name}", "inside"),
+            path if path.contains("snat") => real.replace("{name}", "internet"),
+            path if path.contains("static") => real.replace("{name}", "mail"),
+            path if path.contains("virtual") => real.replace("{name}", "web"),
+            _ => real.replace("{name}", "ssh"),
+        };
+        for (method, operation) in item.as_object().expect("operations") {
+            let name = operation["operationId"].as_str().expect("a name");
+            assert!(names.insert(name.to_owned()), "{name} twice");
+            assert!(operation["summary"].is_string(), "{name}");
+            if method == "get" && path != "/api/v1/candidate" && path != "/api/v1/candidate/diff" {
+                let real = real.replace("snat_pool/web", "snat_pool/internet");
+                let answer = lab.get(&real);
+                assert_eq!(answer.status, 200, "{real}: {}", answer.body);
+            }
+        }
+    }
+    assert!(names.len() > 90, "{}", names.len());
+    let page = lab.get("/api/v1/docs/");
+    assert_eq!(page.status, 200);
+    assert!(
+        !page.body.contains("//cdn") && page.body.contains("swagger-ui"),
+        "{}",
+        page.body
     );
 }

@@ -10,7 +10,7 @@ use super::timeouts::{RawTimeouts, TimeoutOverrides};
 use super::value::{Loose, PortRange, Several, has_ports, network, ports, protocol, several, word};
 
 /// `[firewall]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct RawFirewall {
     /// Pairs of zones between which any session may be opened.

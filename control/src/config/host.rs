@@ -11,7 +11,7 @@ use super::value::{
 };
 
 /// `[host]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct RawHost {
     /// The network namespace of its interfaces.

@@ -11,7 +11,7 @@ use super::raw::section;
 use super::value::{address, family, number, word};
 
 /// `[[pool]]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct RawPool {
     /// Its name.

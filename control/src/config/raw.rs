@@ -24,7 +24,7 @@ macro_rules! section {
         $($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+
     }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         #[serde(deny_unknown_fields, expecting = "a table")]
         pub struct $name {
             $(
@@ -38,7 +38,7 @@ macro_rules! section {
 pub(super) use section;
 
 /// The whole configuration as it is written. Key by key in `docs/configuration.md`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct RawConfig {
     /// `[system]`

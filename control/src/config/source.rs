@@ -124,7 +124,11 @@ impl Source {
         }
     }
 
-    pub(super) fn parse(&self) -> Result<RawConfig, ConfigError> {
+    /// What is written, its values not looked at.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is not in its format, or has keys that are not known.
+    pub fn parse(&self) -> Result<RawConfig, ConfigError> {
         let problem = match self.format {
             Format::Toml => self.parse_toml(),
             Format::Json => self.parse_json(),

@@ -12,7 +12,7 @@ use sluice_wire::proto;
 use super::place::Place;
 
 /// A number or a text, as the file has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum Loose {
     /// `port = 80`
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Loose {
 }
 
 /// One item, or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum Several {
     /// `ports = 80`

@@ -8,23 +8,41 @@ use serde::Serialize;
 use sluice_dataplane::mailbox::{Cursor, Table, TupleFilter};
 use tokio::sync::{mpsc, oneshot};
 
+use super::change::{CandidateView, Change, Committed, PartOf, PartView, Revisions, Which};
 use super::stats::Stats;
 use super::status::Status;
 use crate::compile::CompileError;
-use crate::config::{Config, ConfigError, Source};
+use crate::config::diff::Difference;
+use crate::config::{Config, ConfigError, Path};
 
 /// Everything that can be asked. Each request of the API is one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// The configuration in use.
     ReadConfig,
-    /// Check and use another configuration.
-    ReplaceConfig {
-        /// Its text.
-        source: Source,
-        /// Only if this is the epoch of the one in use.
-        expected: Option<u32>,
+    /// Change the configuration.
+    Change(Box<Change>),
+    /// A part of a configuration.
+    ReadPart(PartOf),
+    /// An author's candidate.
+    ReadCandidate(String),
+    /// Forget an author's candidate.
+    DropCandidate(String),
+    /// What differs between two configurations.
+    Compare {
+        /// Before.
+        from: Which,
+        /// After.
+        to: Which,
     },
+    /// The history.
+    ListRevisions,
+    /// A configuration of the history.
+    ReadRevision(u64),
+    /// Keep the configuration on trial. Who says so.
+    Confirm(String),
+    /// Go back to the one before the trial. Who says so.
+    Revert(String),
     /// What runs, and how it is.
     Status,
     /// All counters.
@@ -48,9 +66,23 @@ pub enum Outcome {
         config: Arc<Config>,
         /// Its epoch.
         epoch: u32,
+        /// Its number.
+        revision: u64,
+        /// Changes with it.
+        tag: String,
     },
-    /// Of [`Action::ReplaceConfig`].
-    Replaced(Replaced),
+    /// Of [`Action::Change`], [`Action::Confirm`] and [`Action::Revert`].
+    Committed(Box<Committed>),
+    /// Of [`Action::ReadPart`].
+    Part(PartView),
+    /// Of [`Action::ReadCandidate`] and [`Action::ReadRevision`].
+    Candidate(Box<CandidateView>),
+    /// Of [`Action::Compare`].
+    Differences(Vec<Difference>),
+    /// Of [`Action::ListRevisions`].
+    Revisions(Revisions),
+    /// Of [`Action::DropCandidate`].
+    Done,
     /// Of [`Action::Status`].
     Status(Box<Status>),
     /// Of [`Action::Stats`].
@@ -77,14 +109,51 @@ pub enum ActionError {
     /// The configuration is right, and cannot be used.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// The configuration in use is not the one that was expected.
-    #[error("the configuration was changed: its epoch is {current}, not {expected}")]
-    Epoch {
-        /// Expected.
-        expected: u32,
-        /// In use.
-        current: u32,
+    /// The configuration is wrong since a part of it was changed.
+    #[error("{why}")]
+    Part {
+        /// What is wrong.
+        why: ConfigError,
+        /// Where in it the part is, if it is still there.
+        part: Option<Path>,
     },
+    /// What was sent cannot be that part.
+    #[error("{found}; {remedy}")]
+    Body {
+        /// JSON pointer (RFC 6901) into the body.
+        pointer: String,
+        /// What was found.
+        found: String,
+        /// What would do.
+        remedy: String,
+    },
+    /// What is to be changed is not what was expected.
+    #[error("it was changed in the meantime, or is not there; read it again")]
+    Stale {
+        /// Its `ETag` now, if it is there.
+        current: Option<String>,
+    },
+    /// The configuration has no such part.
+    #[error("there is no {0}")]
+    NoPart(String),
+    /// The history has no such revision.
+    #[error("there is no revision {0}, or none any more")]
+    NoRevision(u64),
+    /// The author has no candidate.
+    #[error("there is no candidate; PUT one, or change a part with candidate=true")]
+    NoCandidate,
+    /// The candidate began as a configuration that is not in use any more.
+    #[error("the configuration in use was changed since the candidate was begun")]
+    Outrun,
+    /// Another commit waits to be confirmed.
+    #[error("a commit waits to be confirmed; confirm it or revert it first")]
+    Unconfirmed,
+    /// No commit waits to be confirmed.
+    #[error("no commit waits to be confirmed")]
+    NothingToConfirm,
+    /// The disk refuses.
+    #[error("the state directory cannot be written: {0}")]
+    NotStored(String),
     /// A filter names something that there is not.
     #[error("there is no {kind} {name:?}")]
     Unknown {
@@ -104,17 +173,8 @@ pub enum ActionError {
     Stopped,
 }
 
-/// A configuration was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Replaced {
-    /// Its epoch.
-    pub epoch: u32,
-    /// All workers work by it. False: not all have said so in time; they will.
-    pub in_force: bool,
-}
-
 /// Sessions were ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ended {
     /// How many.
     pub ended: u64,
@@ -202,7 +262,7 @@ impl std::str::FromStr for SessionCursor {
 }
 
 /// A page of sessions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SessionList {
     /// In no particular order; a session that lives is on exactly one page.
     pub sessions: Vec<SessionView>,
@@ -212,7 +272,7 @@ pub struct SessionList {
 }
 
 /// A session, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SessionView {
     /// The worker that owns it.
     pub worker: usize,
@@ -239,15 +299,17 @@ pub struct SessionView {
 }
 
 /// One direction of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FlowView {
     /// Zone that its packets come from.
     pub zone: String,
     /// Source address, as they arrive.
+    #[schema(value_type = String)]
     pub source: IpAddr,
     /// Source port, or the identifier of an echo request.
     pub source_port: u16,
     /// Destination address, as they arrive.
+    #[schema(value_type = String)]
     pub destination: IpAddr,
     /// Destination port, or the identifier of an echo reply.
     pub destination_port: u16,
@@ -258,11 +320,12 @@ pub struct FlowView {
 }
 
 /// A neighbour, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Neighbour {
     /// The port that it is behind.
     pub port: String,
     /// Its address.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// Its MAC address, if it has answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,12 +337,14 @@ pub struct Neighbour {
 }
 
 /// A route, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Route {
     /// The destination network.
+    #[schema(value_type = String)]
     pub to: IpNet,
     /// The router; absent for connected networks.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
     /// The port that it leaves by.
     pub port: String,

@@ -14,7 +14,7 @@ pub trait Devices: Send {
 }
 
 /// State of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 pub struct Link {
     /// Whether it is up.
     pub up: bool,
@@ -23,7 +23,7 @@ pub struct Link {
 }
 
 /// What a device counts by itself, since it was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 pub struct DeviceCounters {
     /// Frames received.
     pub rx_frames: u64,
@@ -44,7 +44,7 @@ pub struct DeviceCounters {
 }
 
 /// Packet buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 pub struct Buffers {
     /// All there are.
     pub total: u64,

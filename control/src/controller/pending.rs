@@ -8,6 +8,7 @@ use sluice_dataplane::mailbox::{Filter, NeighbourRow, SessionRow};
 use sluice_dataplane::snapshot::PortId;
 
 use super::action::Answer;
+use super::change::Committed;
 
 /// An action that is not done yet.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(super) struct Pending {
 /// What is left of it.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// All workers have to reach this epoch.
-    Adopt(u32),
+    /// All workers have to reach its epoch.
+    Adopt(Box<Committed>),
     /// Workers are asked one after the other until the page is full.
     List {
         filter: Filter,

@@ -16,7 +16,7 @@ use crate::compile::Registry;
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// All counters, since the start of the process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Stats {
     /// Milliseconds since the start.
     pub uptime_ms: u64,
@@ -37,7 +37,7 @@ pub struct Stats {
 /// Counters of a worker. `received` and `injected` are the sum of `forwarded`, `redirected`, `punted`, `consumed`,
 /// `held` and all of `dropped`; for one worker `held` may be negative, because a frame that it takes
 /// over from another was received there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WorkerStats {
     /// Frames that wait, those in rings between workers included.
     pub held: i64,
@@ -45,8 +45,10 @@ pub struct WorkerStats {
     pub waiting: u64,
     /// All others, see [`WorkerCounter`].
     #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub counts: Counts,
     /// Frames dropped by reason, see [`DropReason`].
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub dropped: Counts,
 }
 
@@ -74,17 +76,18 @@ impl WorkerStats {
 }
 
 /// Counters of a logical port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PortStats {
     /// Its name.
     pub name: String,
     /// See [`PortCounter`].
     #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub counts: Counts,
 }
 
 /// What a device counts by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DeviceStats {
     /// Its name.
     pub name: String,
@@ -96,7 +99,7 @@ pub struct DeviceStats {
 }
 
 /// Counters of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ServiceStats {
     /// `virtual_server`, `forward`, `static`, `snat` or `firewall`.
     pub kind: &'static str,
@@ -106,11 +109,12 @@ pub struct ServiceStats {
     pub sessions: u64,
     /// See [`FlowCounter`].
     #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub counts: Counts,
 }
 
 /// Counters of a real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ServerStats {
     /// `pool/name`.
     pub name: String,
@@ -122,6 +126,7 @@ pub struct ServerStats {
     pub sessions: u64,
     /// See [`FlowCounter`].
     #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub counts: Counts,
 }
 
@@ -192,6 +197,12 @@ impl Reading {
             sessions,
             counts,
         }
+    }
+
+    /// Sessions of all services and of none.
+    pub(super) fn sessions(&self) -> u64 {
+        let of = |counter| self.total.get(Slot::Worker(counter));
+        of(WorkerCounter::SessionsV4) + of(WorkerCounter::SessionsV6)
     }
 
     fn flows(&self, slot: impl Fn(FlowCounter) -> Slot) -> (Counts, u64) {

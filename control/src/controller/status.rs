@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::devices::{Buffers, Link};
 
 /// Of the node as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Status {
     /// The node's name.
     pub name: String,
@@ -29,7 +29,7 @@ pub struct Status {
 }
 
 /// Of a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WorkerStatus {
     /// Its core.
     pub core: u16,
@@ -40,7 +40,7 @@ pub struct WorkerStatus {
 }
 
 /// Of a logical port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PortStatus {
     /// Its name.
     pub name: String,
@@ -56,13 +56,14 @@ pub struct PortStatus {
     /// Largest IP packet in bytes.
     pub mtu: u16,
     /// Own addresses, link-local ones included.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpNet>,
     /// State of its link.
     pub link: Link,
 }
 
 /// Sessions and room for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SessionStatus {
     /// IPv4 sessions now.
     pub v4: u64,

@@ -1,12 +1,14 @@
 //! The controller without threads: what workers say is moved by hand.
 
 mod questions;
+mod transactions;
 
 use sluice_dataplane::published::{FlowCounter, PortCounter, Slot, WorkerCounter};
 use sluice_dataplane::snapshot::ServerId;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::config::Source;
 use crate::testing::{FakeWorker, WHOLE, controller};
 
 type Answered = oneshot::Receiver<Result<Outcome, ActionError>>;
@@ -31,10 +33,32 @@ fn settle(controller: &mut Controller, workers: &mut [FakeWorker]) {
     }
 }
 
+fn change(what: What, terms: Terms) -> Action {
+    let target = Target::Running;
+    let terms = Terms {
+        author: "ann".to_owned(),
+        ..terms
+    };
+    Action::Change(Box::new(Change {
+        what,
+        target,
+        terms,
+    }))
+}
+
 fn replace(text: &str) -> Action {
-    Action::ReplaceConfig {
-        source: Source::toml(text),
-        expected: None,
+    change(What::Replace(Source::toml(text)), Terms::default())
+}
+
+/// The same values in another text, different for each `n`.
+fn another(n: usize) -> String {
+    format!("{WHOLE}\n# {n}\n")
+}
+
+fn committed(answered: Answered) -> Committed {
+    match answer(answered) {
+        Ok(Outcome::Committed(committed)) => *committed,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -58,13 +82,12 @@ fn a_change_is_in_force_once_every_worker_has_taken_it() {
     assert_eq!((now.workers[0].epoch, now.workers[1].epoch), (2, 1));
 
     settle(&mut controller, &mut workers);
-    let replaced = Replaced {
-        epoch: 2,
-        in_force: true,
-    };
-    assert!(matches!(answer(answered), Ok(Outcome::Replaced(r)) if r == replaced));
+    let done = committed(answered);
+    assert_eq!((done.epoch, done.revision, done.in_force), (2, 2, true));
+    assert_eq!(done.result, Verdict::Committed);
     assert_eq!(status(&mut controller).epoch, 2);
-    let Ok(Outcome::Config { config, epoch }) = answer(submit(&mut controller, Action::ReadConfig))
+    let Ok(Outcome::Config { config, epoch, .. }) =
+        answer(submit(&mut controller, Action::ReadConfig))
     else {
         panic!("a configuration");
     };
@@ -75,7 +98,7 @@ fn a_change_is_in_force_once_every_worker_has_taken_it() {
 fn old_snapshots_are_dropped_by_control_and_nobody_else() {
     let (mut controller, mut workers) = controller(WHOLE);
     let first = Arc::downgrade(&workers[0].side.snapshot);
-    submit(&mut controller, replace(WHOLE));
+    submit(&mut controller, replace(&another(1)));
     for worker in &mut workers {
         worker.poll();
     }
@@ -88,16 +111,13 @@ fn old_snapshots_are_dropped_by_control_and_nobody_else() {
 #[test]
 fn a_worker_that_does_not_take_a_change_delays_the_answer_but_not_for_ever() {
     let (mut controller, mut workers) = controller(WHOLE);
-    let answered = submit(&mut controller, replace(WHOLE));
+    let answered = submit(&mut controller, replace(&another(1)));
     workers[0].poll();
     controller.poll(Instant::now() + ADOPTION);
-    let replaced = Replaced {
-        epoch: 2,
-        in_force: false,
-    };
-    assert!(matches!(answer(answered), Ok(Outcome::Replaced(r)) if r == replaced));
+    let done = committed(answered);
+    assert_eq!((done.epoch, done.in_force), (2, false));
     // It takes it later, together with the next one.
-    submit(&mut controller, replace(WHOLE));
+    submit(&mut controller, replace(&another(2)));
     settle(&mut controller, &mut workers);
     assert_eq!(status(&mut controller).epoch, 3);
 }
@@ -121,16 +141,18 @@ fn a_wrong_configuration_changes_nothing() {
     );
     let refused = answer(submit(
         &mut controller,
-        Action::ReplaceConfig {
-            source: Source::toml(WHOLE),
-            expected: Some(7),
-        },
+        change(
+            What::Replace(Source::toml(another(1))),
+            Terms {
+                expected: Expected::Tags(vec!["7".to_owned()]),
+                ..Terms::default()
+            },
+        ),
     ));
-    let stale = ActionError::Epoch {
-        expected: 7,
-        current: 1,
-    };
-    assert_eq!(refused.err(), Some(stale));
+    assert!(
+        matches!(refused, Err(ActionError::Stale { current: Some(_) })),
+        "{refused:?}"
+    );
     settle(&mut controller, &mut workers);
     assert_eq!(workers[0].side.snapshot.epoch, 1);
     assert_eq!(status(&mut controller).latest_epoch, 1);
@@ -139,13 +161,13 @@ fn a_wrong_configuration_changes_nothing() {
 #[test]
 fn more_changes_than_a_mailbox_holds_arrive_in_order() {
     let (mut controller, mut workers) = controller(WHOLE);
-    for _ in 0..40 {
-        submit(&mut controller, replace(WHOLE));
+    for n in 0..40 {
+        submit(&mut controller, replace(&another(n)));
     }
     // Nobody waits for those answers any more, and the next ones find room.
     controller.poll(Instant::now());
-    for _ in 0..40 {
-        submit(&mut controller, replace(WHOLE));
+    for n in 40..80 {
+        submit(&mut controller, replace(&another(n)));
     }
     controller.poll(Instant::now());
     settle(&mut controller, &mut workers);

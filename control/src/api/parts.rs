@@ -1,0 +1,238 @@
+//! `/api/v1/config/...`: sections of the configuration, and single items of its lists.
+//!
+//! A path is that of the TOML, with names in place of indexes: `pool/web/server/web1`. All of them are
+//! rows of one table, from which the routes and their documentation are made.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::caller::Caller;
+use super::config::{change, essence, text, text_of, unknown_format};
+use super::extract::{Path, Query};
+use super::problem::mismatch;
+use super::terms::{Asked, etag, has, not_modified};
+use super::{Api, Problem};
+use crate::config::edit::{Address, Edit, Operation, Part};
+use crate::controller::{Action, Handle, Outcome, PartOf, What, Which};
+
+/// One kind of part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Below `/api/v1/config`. In braces: the name of an item.
+    pub(super) path: &'static str,
+    /// Its schema.
+    pub(super) schema: &'static str,
+    /// What it is, with its article.
+    pub(super) what: &'static str,
+}
+
+const fn kind(path: &'static str, schema: &'static str, what: &'static str) -> Kind {
+    Kind { path, schema, what }
+}
+
+/// All of them. A path that does not end in braces is a whole list or table.
+pub(super) const KINDS: &[Kind] = &[
+    kind("/system", "RawSystem", "the section `system`"),
+    kind("/timeouts", "RawTimeouts", "the section `timeouts`"),
+    kind("/tcp", "RawTcp", "the section `tcp`"),
+    kind("/icmp", "RawIcmp", "the section `icmp`"),
+    kind("/firewall", "RawFirewall", "the section `firewall`"),
+    kind(
+        "/firewall/rule",
+        "[RawRule]",
+        "all firewall rules, first match first",
+    ),
+    kind("/firewall/rule/{name}", "RawRule", "a firewall rule"),
+    kind("/port", "[RawPort]", "all ports"),
+    kind("/port/{name}", "RawPort", "a port"),
+    kind("/route", "[RawRoute]", "all static routes"),
+    kind(
+        "/route/{to}",
+        "RawRoute",
+        "the static route to a network (`10.0.0.0%2F8`)",
+    ),
+    kind("/snat_pool", "[RawSnatPool]", "all SNAT pools"),
+    kind("/snat_pool/{name}", "RawSnatPool", "a SNAT pool"),
+    kind("/snat", "[RawSnat]", "all SNAT rules, first match first"),
+    kind("/snat/{name}", "RawSnat", "a SNAT rule"),
+    kind("/static_nat", "[RawStaticNat]", "all static translations"),
+    kind("/static_nat/{name}", "RawStaticNat", "a static translation"),
+    kind("/forward", "[RawForward]", "all port forwards"),
+    kind("/forward/{name}", "RawForward", "a port forward"),
+    kind("/pool", "[RawPool]", "all pools of real servers"),
+    kind("/pool/{pool}", "RawPool", "a pool of real servers"),
+    kind(
+        "/pool/{pool}/server",
+        "[RawServer]",
+        "all real servers of a pool",
+    ),
+    kind("/pool/{pool}/server/{name}", "RawServer", "a real server"),
+    kind(
+        "/virtual_server",
+        "[RawVirtualServer]",
+        "all virtual servers",
+    ),
+    kind(
+        "/virtual_server/{name}",
+        "RawVirtualServer",
+        "a virtual server",
+    ),
+];
+
+impl Kind {
+    /// Whether it is an item of a list.
+    pub(super) fn is_item(&self) -> bool {
+        self.path.ends_with('}')
+    }
+
+    fn address(&self, names: &HashMap<String, String>) -> Address {
+        let parts = self.path.split('/').skip(1).map(|part| {
+            match part
+                .strip_prefix('{')
+                .and_then(|part| part.strip_suffix('}'))
+            {
+                Some(name) => Part::Item(names.get(name).cloned().unwrap_or_default()),
+                None => Part::Key(part),
+            }
+        });
+        Address(parts.collect())
+    }
+}
+
+type Names = Path<HashMap<String, String>>;
+
+/// The routes of all kinds.
+pub(super) fn routes() -> Router<Api> {
+    let mut router = Router::new();
+    for kind in KINDS {
+        let one = get(move |handle, Path(names): Names, query, caller, headers| {
+            read(kind.address(&names), handle, query, caller, headers)
+        })
+        .put(move |handle, Path(names): Names, asked, headers, body| {
+            edit(
+                kind.address(&names),
+                Wish::Put,
+                handle,
+                asked,
+                headers,
+                body,
+            )
+        })
+        .patch(move |handle, Path(names): Names, asked, headers, body| {
+            edit(
+                kind.address(&names),
+                Wish::Patch,
+                handle,
+                asked,
+                headers,
+                body,
+            )
+        });
+        let one = match kind.is_item() {
+            true => one.delete(move |handle, Path(names): Names, asked, headers, body| {
+                edit(
+                    kind.address(&names),
+                    Wish::Delete,
+                    handle,
+                    asked,
+                    headers,
+                    body,
+                )
+            }),
+            false => one,
+        };
+        router = router.route(&format!("/config{}", kind.path), one);
+    }
+    router
+}
+
+/// What is done with a part.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Put,
+    Patch,
+    Delete,
+}
+
+/// Where a part is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct From {
+    /// In the caller's candidate.
+    candidate: bool,
+}
+
+async fn read(
+    address: Address,
+    State(handle): State<Handle>,
+    Query(from): Query<From>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let which = match from.candidate {
+        true => Which::Candidate(caller.name),
+        false => Which::Running,
+    };
+    let part = PartOf { which, address };
+    let Outcome::Part(part) = handle.call(Action::ReadPart(part)).await? else {
+        return Err(mismatch());
+    };
+    if has(&headers, &part.tag) {
+        return Ok(not_modified(&part.tag));
+    }
+    Ok((etag(&part.tag), Json(part.value)).into_response())
+}
+
+async fn edit(
+    address: Address,
+    wish: Wish,
+    State(handle): State<Handle>,
+    asked: Asked,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let operation = match wish {
+        Wish::Put => Operation::Put(value(&headers, body, false)?),
+        Wish::Patch => Operation::Merge(value(&headers, body, true)?),
+        Wish::Delete => Operation::Delete,
+    };
+    let edit = Edit {
+        address,
+        operation,
+        position: asked.position.clone(),
+    };
+    change(&handle, What::Edit(edit), asked).await
+}
+
+/// A value that was sent, as JSON or as a merge patch.
+pub(super) fn value(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+    patch: bool,
+) -> Result<Value, Problem> {
+    match text_of(headers, header::CONTENT_TYPE).map(essence) {
+        Some("application/merge-patch+json") if patch => {}
+        // What `curl -d` says unless told otherwise.
+        None | Some("application/json" | "application/x-www-form-urlencoded") => {}
+        Some(other) => {
+            let known = match patch {
+                true => "application/merge-patch+json or application/json",
+                false => "application/json",
+            };
+            return Err(unknown_format(other, known));
+        }
+    }
+    let text = text(body)?;
+    serde_json::from_str(&text)
+        .map_err(|why| Problem::bad_request(format!("the body is not JSON: {why}")))
+}

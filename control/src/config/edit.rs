@@ -1,0 +1,289 @@
+//! Changes of a part of a configuration: one item of a list, or a section.
+
+use serde_json::{Map, Value};
+
+use super::diff::{key_of, value};
+use super::{Path, RawConfig, Source};
+
+/// One step to a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The value of a key.
+    Key(&'static str),
+    /// The item of a list that has this name; of routes, to this network.
+    Item(String),
+}
+
+/// The way to a part: `pool`, item `web`, `server`, item `web1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(pub Vec<Part>);
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, part) in self.0.iter().enumerate() {
+            match part {
+                Part::Key(key) if n == 0 => f.write_str(key)?,
+                Part::Key(key) => write!(f, ".{key}")?,
+                Part::Item(name) => write!(f, "[{name}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to do with a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Make it this value, whether or not it was there.
+    Put(Value),
+    /// Change what this names, and take out what is `null` (JSON Merge Patch, RFC 7396).
+    Merge(Value),
+    /// Take it out.
+    Delete,
+}
+
+/// Where in its list an item goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Position {
+    /// Where it is; a new one at the end.
+    #[default]
+    Keep,
+    /// In front of all others.
+    First,
+    /// Behind all others.
+    Last,
+    /// Just before the one of this name.
+    Before(String),
+    /// Just behind the one of this name.
+    After(String),
+}
+
+/// A change of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which part.
+    pub address: Address,
+    /// What to do with it.
+    pub operation: Operation,
+    /// Where it goes in its list.
+    pub position: Position,
+}
+
+/// Why a part cannot be changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// There is no such part.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// The body cannot be what it is to be.
+    #[error("{found}; {remedy}")]
+    Body {
+        /// JSON pointer (RFC 6901) into the body.
+        pointer: String,
+        /// What was found.
+        found: String,
+        /// What would do.
+        remedy: String,
+    },
+}
+
+/// A configuration with a change made, and where in it the part is, if it is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The configuration as JSON, not checked.
+    pub source: Source,
+    /// Where the part is.
+    pub path: Option<Path>,
+    /// Whether it was not there before.
+    pub created: bool,
+}
+
+/// The value of a part.
+pub fn get(config: &RawConfig, address: &Address) -> Option<Value> {
+    let whole = value(config);
+    let mut at = &whole;
+    for (n, part) in address.0.iter().enumerate() {
+        at = match part {
+            Part::Key(key) => match at.get(key) {
+                Some(value) => value,
+                // A list or table that is empty is not written.
+                None if n + 1 == address.0.len() => return Some(empty(address)),
+                None => return None,
+            },
+            Part::Item(name) => at
+                .as_array()?
+                .iter()
+                .find(|item| key_of(item) == Some(name))?,
+        };
+    }
+    Some(at.clone())
+}
+
+/// What a section is when nothing is written: all that end with a key are lists, but for these.
+fn empty(address: &Address) -> Value {
+    const TABLES: [&str; 6] = ["system", "api", "firewall", "timeouts", "tcp", "icmp"];
+    match address.0.as_slice() {
+        [Part::Key(key)] if TABLES.contains(key) => Value::Object(Map::new()),
+        _ => Value::Array(Vec::new()),
+    }
+}
+
+/// Changes a part.
+///
+/// # Errors
+/// [`EditError`]; whether the outcome is a good configuration is another question.
+pub fn apply(config: &RawConfig, edit: &Edit) -> Result<Edited, EditError> {
+    let before = get(config, &edit.address);
+    let mut whole = value(config);
+    let new = match &edit.operation {
+        Operation::Put(new) => Some(new.clone()),
+        Operation::Merge(patch) => {
+            let mut new = before.clone().ok_or_else(|| missing(&edit.address))?;
+            merge(&mut new, patch);
+            Some(new)
+        }
+        Operation::Delete if before.is_none() => return Err(missing(&edit.address)),
+        Operation::Delete => None,
+    };
+    let path = set(&mut whole, &edit.address, new, &edit.position)?;
+    Ok(Edited {
+        source: Source::json(whole.to_string()),
+        path,
+        created: before.is_none(),
+    })
+}
+
+fn missing(address: &Address) -> EditError {
+    EditError::Missing(address.to_string())
+}
+
+/// RFC 7396, section 2.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else {
+        return;
+    };
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(target.remove(key)),
+            _ => merge(target.entry(key).or_insert(Value::Null), value),
+        }
+    }
+}
+
+fn set(
+    whole: &mut Value,
+    address: &Address,
+    new: Option<Value>,
+    position: &Position,
+) -> Result<Option<Path>, EditError> {
+    let Some((last, way)) = address.0.split_last() else {
+        *whole = new.unwrap_or_else(|| Value::Object(Map::new()));
+        return Ok(Some(Path::default()));
+    };
+    let mut path = Path::default();
+    let mut at = whole;
+    for (n, part) in way.iter().enumerate() {
+        match part {
+            Part::Key(key) => {
+                let list = matches!(address.0.get(n + 1), Some(Part::Item(_)));
+                let fresh = if list {
+                    Value::Array(Vec::new())
+                } else {
+                    Value::Object(Map::new())
+                };
+                let table = at.as_object_mut().ok_or_else(|| missing(address))?;
+                at = table.entry(*key).or_insert(fresh);
+                path = path.key(key);
+            }
+            Part::Item(name) => {
+                let items = at.as_array_mut().ok_or_else(|| missing(address))?;
+                let index = items.iter().position(|item| key_of(item) == Some(name));
+                let index = index.ok_or_else(|| missing(&Address(way[..=n].to_vec())))?;
+                at = &mut items[index];
+                path = path.index(index);
+            }
+        }
+    }
+    match last {
+        Part::Key(key) => {
+            let table = at.as_object_mut().ok_or_else(|| missing(address))?;
+            match new {
+                Some(new) => drop(table.insert((*key).to_owned(), new)),
+                None => drop(table.remove(*key)),
+            }
+            Ok(Some(path.key(key)))
+        }
+        Part::Item(name) => {
+            let key = if matches!(way.last(), Some(Part::Key("route"))) {
+                "to"
+            } else {
+                "name"
+            };
+            let items = at.as_array_mut().ok_or_else(|| missing(address))?;
+            let new = new.map(|new| named(new, key, name)).transpose()?;
+            let index = place(items, name, new, position)?;
+            Ok(index.map(|index| path.index(index)))
+        }
+    }
+}
+
+/// An item has the name that its address says.
+fn named(mut item: Value, key: &str, name: &str) -> Result<Value, EditError> {
+    let wrong = |pointer: String, found: String, remedy: String| EditError::Body {
+        pointer,
+        found,
+        remedy,
+    };
+    let Value::Object(table) = &mut item else {
+        let found = "not an object".to_owned();
+        return Err(wrong(String::new(), found, "send a JSON object".to_owned()));
+    };
+    match table.get(key) {
+        None => {
+            table.insert(key.to_owned(), Value::from(name));
+        }
+        Some(given) if given.as_str() == Some(name) => {}
+        Some(given) => {
+            return Err(wrong(
+                format!("/{key}"),
+                format!("{given}, and the address says {name:?}"),
+                format!("write {name:?}, or leave `{key}` out"),
+            ));
+        }
+    }
+    Ok(item)
+}
+
+fn place(
+    items: &mut Vec<Value>,
+    name: &str,
+    new: Option<Value>,
+    position: &Position,
+) -> Result<Option<usize>, EditError> {
+    let find = |items: &[Value], name: &str| items.iter().position(|x| key_of(x) == Some(name));
+    let old = find(items, name);
+    if let Some(index) = old {
+        items.remove(index);
+    }
+    let Some(new) = new else { return Ok(None) };
+    let other = |items: &[Value], other: &str| {
+        let missing = || EditError::Missing(format!("{other} to put {name} beside"));
+        find(items, other).ok_or_else(missing)
+    };
+    let index = match position {
+        Position::Keep => old.unwrap_or(items.len()),
+        Position::First => 0,
+        Position::Last => items.len(),
+        Position::Before(next) => other(items, next)?,
+        Position::After(previous) => other(items, previous)? + 1,
+    };
+    items.insert(index, new);
+    Ok(Some(index))
+}
