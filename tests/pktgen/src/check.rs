@@ -64,16 +64,19 @@ impl Tracker {
         };
         Self {
             counts: Counts::default(),
-            // Three digits, and bounds that fit: never refused.
-            latency: latency
-                .then(|| Histogram::new_with_bounds(1, LONGEST, 3).ok())
-                .flatten(),
+            latency: latency.then(Self::histogram).flatten(),
             scope,
             phase: 0,
             next: 0,
             seen: vec![0; bits as usize],
             rounds: vec![0; flows as usize],
         }
+    }
+
+    /// Empty, for ticks.
+    pub(crate) fn histogram() -> Option<Histogram<u64>> {
+        // Three digits, and bounds that fit: never refused.
+        Histogram::new_with_bounds(1, LONGEST, 3).ok()
     }
 
     /// Begins anew, with the packets of this phase.

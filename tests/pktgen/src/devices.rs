@@ -20,6 +20,8 @@ use crate::live::{Line, Live};
 use crate::profile::{self, Profile, ProfileError};
 use crate::report::{Report, WarmUpReport};
 use crate::run::{Run, RunError};
+use crate::tcp::TcpEngine;
+use crate::tcp::run::{TcpReport, TcpRun};
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,12 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
         path: path.display().to_string(),
         error,
     };
+    if let Some(tcp) = profile.tcp().map_err(in_profile)? {
+        println!(
+            "tcp: {} combinations of addresses and ports",
+            tcp.space.flows()
+        );
+    }
     let specs = profile.streams().map_err(in_profile)?;
     let macs = vec![sluice_wire::MacAddr::ZERO; profile.ports.len()];
     profile.stations(&macs).map_err(in_profile)?;
@@ -109,6 +117,12 @@ fn adapt(profile: &mut Profile, arguments: &RunArgs) -> Result<(), Failure> {
         stream.flows = arguments.flows.or(stream.flows);
         stream.order = arguments.order.unwrap_or(stream.order);
     }
+    if let Some(tcp) = &mut profile.tcp {
+        if let Some(rate) = arguments.rate {
+            tcp.rate = (rate > 0.0).then_some(rate);
+        }
+        tcp.flows = arguments.flows.or(tcp.flows);
+    }
     let measure = &mut profile.measure;
     measure.windows = arguments.windows.unwrap_or(measure.windows);
     measure.window_ms = arguments.window_ms.unwrap_or(measure.window_ms);
@@ -127,6 +141,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<(), Failure> {
         path: arguments.profile.display().to_string(),
         error,
     };
+    let tcp = profile.tcp().map_err(in_profile)?;
     let specs = profile.streams().map_err(in_profile)?;
     let devices = profile
         .ports
@@ -184,20 +199,48 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<(), Failure> {
     let stations = profile.stations(&macs).map_err(in_profile)?;
 
     let clock = Clock::start(eal);
-    let live = Arc::new(Live::new(clock.hz()));
+    let live = Arc::new(Live::new(
+        clock.hz(),
+        match tcp {
+            Some(_) => ["opened", "completed", "failed"],
+            None => ["sent", "received", "returned"],
+        },
+    ));
     let generator = {
         let (stop, live) = (Arc::clone(&stop), Arc::clone(&live));
         let steps = arguments.step.then(steps);
         let profile = profile.clone();
-        let body = move || {
-            let engine = Engine::new(io, clock.hz(), stations, specs);
-            let run = Run {
-                engine,
-                clock: || clock.ticks(),
+        let body = move || -> Result<Option<Results>, RunError> {
+            let clock_now = || clock.ticks();
+            let Some(tcp) = tcp else {
+                let run = Run {
+                    engine: Engine::new(io, clock.hz(), stations, specs),
+                    clock: clock_now,
+                    stop: &stop,
+                    live: &live,
+                };
+                return generate(run, &profile, steps);
+            };
+            let mut run = TcpRun {
+                engine: TcpEngine::new(io, clock.hz(), stations, tcp),
+                clock: clock_now,
                 stop: &stop,
                 live: &live,
             };
-            generate(run, &profile, steps)
+            run.find()?;
+            by_steps(
+                steps,
+                &stop,
+                &mut run,
+                &serde_json::json!({ "ready": true }),
+                |run, idle| {
+                    if idle {
+                        run.rest();
+                        return None;
+                    }
+                    Some(Results::Tcp(run.measure(&profile.measure)))
+                },
+            )
         };
         thread::spawn(eal, core, "pktgen", body).map_err(dpdk)?
     };
@@ -217,39 +260,63 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the generating thread does.
+/// What a run may come to.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+enum Results {
+    Streams(Report),
+    Tcp(TcpReport),
+}
+
+/// What the generating thread does for streams.
 fn generate<C: Fn() -> u64>(
     mut run: Run<'_, WorkerIo, C>,
     profile: &Profile,
     steps: Option<Receiver<()>>,
-) -> Result<Option<Report>, RunError> {
+) -> Result<Option<Results>, RunError> {
     run.find()?;
     let warm_up: Option<WarmUpReport> = match &profile.warm_up {
         Some(warm_up) => Some(run.warm_up(warm_up)?),
         None => None,
     };
-    let once = |run: &mut Run<'_, WorkerIo, C>| {
+    let ready = serde_json::json!({ "ready": true, "warm_up": warm_up });
+    let stop = run.stop;
+    by_steps(steps, stop, &mut run, &ready, |run, idle| {
+        if idle {
+            run.rest();
+            return None;
+        }
         let report = match &profile.search {
             Some(search) => run.search(search, &profile.measure),
             None => run.measure(&profile.measure),
         };
-        Report {
+        Some(Results::Streams(Report {
             warm_up: warm_up.clone(),
             ..report
-        }
-    };
+        }))
+    })
+}
+
+/// Measures once, or each time that a line comes. `turn` is told whether it is to idle.
+fn by_steps<R>(
+    steps: Option<Receiver<()>>,
+    stop: &AtomicBool,
+    run: &mut R,
+    ready: &serde_json::Value,
+    turn: impl Fn(&mut R, bool) -> Option<Results>,
+) -> Result<Option<Results>, RunError> {
     let Some(steps) = steps else {
-        return Ok(Some(once(&mut run)));
+        return Ok(turn(run, false));
     };
-    say(&serde_json::json!({ "ready": true, "warm_up": warm_up }));
+    say(ready);
     loop {
         match steps.try_recv() {
-            Ok(()) => say(&once(&mut run)),
+            Ok(()) => say(&turn(run, false)),
             Err(TryRecvError::Disconnected) => return Ok(None),
-            Err(TryRecvError::Empty) if run.stop.load(Ordering::Relaxed) => return Ok(None),
+            Err(TryRecvError::Empty) if stop.load(Ordering::Relaxed) => return Ok(None),
             Err(TryRecvError::Empty) => {
                 // Still there for ARP, without taking the core from who shares it.
-                run.rest();
+                turn(run, true);
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -275,7 +342,7 @@ fn say(value: &impl serde::Serialize) {
     println!("{}", serde_json::to_string(value).unwrap_or_default());
 }
 
-fn publish(report: &Report, arguments: &RunArgs) -> Result<(), Failure> {
+fn publish(report: &Results, arguments: &RunArgs) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).unwrap_or_default();
     match &arguments.json {
         Some(path) if path == Path::new("-") => {
@@ -289,7 +356,11 @@ fn publish(report: &Report, arguments: &RunArgs) -> Result<(), Failure> {
         None => {}
     }
     if !arguments.quiet {
-        print!("{}", report.text());
+        let text = match report {
+            Results::Streams(report) => report.text(),
+            Results::Tcp(report) => report.text(),
+        };
+        print!("{text}");
     }
     Ok(())
 }

@@ -272,21 +272,39 @@ impl<I: Io> Engine<I> {
     /// ARP, and what nobody expects.
     #[cold]
     fn other(&mut self, port: usize, frame: I::Frame) {
-        let bytes = frame.bytes();
-        if ethertype(bytes) != proto::ETHERTYPE_ARP.to_be_bytes() {
-            self.ports[port].foreign += 1;
-            return;
-        }
-        let before = self.stations[port].gateway_mac;
-        let heard = self.stations[port].hear(bytes);
-        if let Heard::Answer(answer) = heard {
-            self.ports[port].arp_answered += 1;
-            put(&mut self.io, &mut self.out[port], &answer);
-        }
-        if self.stations[port].gateway_mac != before {
+        let moved = outside(
+            &mut self.io,
+            &mut self.stations[port],
+            &mut self.ports[port],
+            &mut self.out[port],
+            frame.bytes(),
+        );
+        if moved {
             self.address();
         }
     }
+}
+
+/// Handles a frame that belongs to no stream or connection: ARP, and what nobody expects. True if
+/// the appliance has another MAC address than before.
+#[cold]
+pub(crate) fn outside<I: Io>(
+    io: &mut I,
+    station: &mut Station,
+    counts: &mut PortCounts,
+    out: &mut TxBurst<I::Frame>,
+    bytes: &[u8],
+) -> bool {
+    if ethertype(bytes) != proto::ETHERTYPE_ARP.to_be_bytes() {
+        counts.foreign += 1;
+        return false;
+    }
+    let before = station.gateway_mac;
+    if let Heard::Answer(answer) = station.hear(bytes) {
+        counts.arp_answered += 1;
+        put(io, out, &answer);
+    }
+    station.gateway_mac != before
 }
 
 impl Plan {
@@ -320,7 +338,7 @@ fn direction(spec: &StreamSpec, port: usize) -> Option<Direction> {
 
 /// Sends a frame of ours as soon as possible; without a buffer or room not at all, as whoever asked
 /// asks again.
-fn put<I: Io>(io: &mut I, out: &mut TxBurst<I::Frame>, bytes: &ArpFrame) {
+pub(crate) fn put<I: Io>(io: &mut I, out: &mut TxBurst<I::Frame>, bytes: &ArpFrame) {
     if out.is_full() {
         return;
     }

@@ -178,6 +178,36 @@ impl Space {
     }
 }
 
+impl Space {
+    /// The flow that has this tuple.
+    #[inline]
+    pub(crate) fn flow(&self, tuple: &TupleBytes) -> Option<u32> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *tuple;
+        let offset = |first: u16, port: [u8; 2], count: u32| {
+            let offset = u32::from(u16::from_be_bytes(port).checked_sub(first)?);
+            (offset < count).then_some(offset)
+        };
+        let source = self.sources.place(Ipv4Addr::new(a, b, c, d))?;
+        let destination = self.destinations.place(Ipv4Addr::new(e, f, g, h))?;
+        let source_port = offset(self.source_ports.first, [i, j], self.source_ports.len())?;
+        let destination_port = offset(
+            self.destination_ports.first,
+            [k, l],
+            self.destination_ports.len(),
+        )?;
+        let flow = u64::from(destination_port) * u64::from(self.source_ports.len());
+        let flow = (flow + u64::from(source_port)) * self.destinations.len();
+        let flow = (flow + u64::from(destination)) * self.sources.len() + u64::from(source);
+        (flow < u64::from(self.flows)).then_some(flow as u32)
+    }
+
+    /// Whether an address is one of the sources.
+    #[inline]
+    pub(crate) fn is_source(&self, address: Ipv4Addr) -> bool {
+        self.sources.place(address).is_some()
+    }
+}
+
 /// Goes round the flows, in order or at random.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
@@ -307,6 +337,11 @@ mod tests {
             let space = Space::new(sources, destinations, source_ports, destination_ports, flows);
             let all: HashSet<_> = (0..flows).map(|flow| space.tuple(flow)).collect();
             prop_assert_eq!(all.len() as u64, size);
+            for flow in 0..flows {
+                prop_assert_eq!(space.flow(&space.tuple(flow)), Some(flow));
+            }
+            let fewer = Space { flows: flows / 2 + 1, ..space.clone() };
+            prop_assert_eq!(fewer.flow(&space.tuple(flows / 2 + 1)), None);
         }
     }
 }

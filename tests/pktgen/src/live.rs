@@ -24,11 +24,13 @@ pub(crate) struct Live {
     next: AtomicU64,
     /// Ticks between two looks.
     every: u64,
+    /// What the three counters count.
+    names: [&'static str; 3],
 }
 
 impl Live {
     /// Looked at some hundred times a second.
-    pub(crate) fn new(hz: u64) -> Self {
+    pub(crate) fn new(hz: u64, names: [&'static str; 3]) -> Self {
         Self {
             phase: AtomicU8::new(0),
             sent: AtomicU64::new(0),
@@ -36,6 +38,7 @@ impl Live {
             returned: AtomicU64::new(0),
             next: AtomicU64::new(0),
             every: hz / 100,
+            names,
         }
     }
 
@@ -95,12 +98,16 @@ impl Line {
         // Where standard error is gone there is nobody to show anything to.
         let _ = write!(
             error,
-            "\r\x1b[K{}: {:.3} M/s sent, {:.3} M/s received, {:.3} M/s returned; {} sent",
+            "\r\x1b[K{}: {:.3} M/s {}, {:.3} M/s {}, {:.3} M/s {}; {} {}",
             live.phase(),
             rate(0),
+            live.names[0],
             rate(1),
+            live.names[1],
             rate(2),
-            now[0]
+            live.names[2],
+            now[0],
+            live.names[0]
         );
         let _ = error.flush();
         self.before = now;

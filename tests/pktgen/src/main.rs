@@ -18,6 +18,7 @@ mod run;
 mod stamp;
 mod station;
 mod stream;
+mod tcp;
 mod template;
 
 use std::process::ExitCode;

@@ -8,6 +8,8 @@ use crate::check::Scope;
 use crate::flows::{Addresses, Order, Ports, Space};
 use crate::station::Station;
 use crate::stream::{Check, StreamSpec};
+use crate::tcp::TcpSpec;
+use crate::tcp::client::Script;
 use crate::template::{FCS, L4, LEAST, Protocol};
 use sluice_wire::tcp::flag;
 use sluice_wire::{MacAddr, ipv4};
@@ -56,6 +58,8 @@ pub(crate) struct Profile {
     /// Stateless traffic.
     #[serde(default, rename = "stream")]
     pub(crate) streams: Vec<RawStream>,
+    /// TCP connections, instead of streams.
+    pub(crate) tcp: Option<RawTcp>,
 }
 
 fn memory_mb() -> u32 {
@@ -170,6 +174,58 @@ pub(crate) struct Port {
     #[serde(default)]
     mac_per_address: bool,
 }
+
+/// TCP connections as they are written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTcp {
+    client: String,
+    server: String,
+    replies_via: Option<String>,
+    source: Vec<String>,
+    #[serde(default = "source_ports")]
+    source_ports: String,
+    destination: Vec<String>,
+    #[serde(default = "http")]
+    destination_ports: String,
+    /// Combinations of addresses and ports to use.
+    pub(crate) flows: Option<u32>,
+    /// Connections opened per second.
+    pub(crate) rate: Option<f64>,
+    #[serde(default = "concurrent")]
+    concurrent: u32,
+    #[serde(default)]
+    request: u32,
+    #[serde(default)]
+    response: u32,
+    #[serde(default)]
+    hold_ms: u32,
+    #[serde(default = "retransmit_ms")]
+    retransmit_ms: u32,
+    #[serde(default = "retries")]
+    retries: u8,
+}
+
+fn http() -> String {
+    "80".into()
+}
+
+fn concurrent() -> u32 {
+    1024
+}
+
+fn retransmit_ms() -> u32 {
+    200
+}
+
+fn retries() -> u8 {
+    5
+}
+
+/// Most data of one segment, for an MTU of 1500.
+const MSS: u32 = 1460;
+/// Most combinations of addresses and ports that connections are kept for, 16 bytes each.
+const MOST_CONNECTIONS: u64 = 1 << 25;
 
 /// A stream as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -325,6 +381,80 @@ impl Profile {
     pub(crate) fn stations(&self, macs: &[MacAddr]) -> Result<Vec<Station>, ProfileError> {
         let station = |(port, mac): (&Port, &MacAddr)| port.station(*mac);
         self.ports.iter().zip(macs).map(station).collect()
+    }
+
+    /// The connections, checked.
+    pub(crate) fn tcp(&self) -> Result<Option<TcpSpec>, ProfileError> {
+        let Some(raw) = &self.tcp else {
+            if self.streams.is_empty() {
+                return wrong("profile", "needs a [[stream]] or [tcp]");
+            }
+            return Ok(None);
+        };
+        if !self.streams.is_empty() || self.search.is_some() {
+            return wrong("tcp", "goes neither with a [[stream]] nor with [search]");
+        }
+        let server = self.port("tcp, server", &raw.server)?;
+        let sources = addresses("tcp, source", &raw.source)?;
+        let destinations = addresses("tcp, destination", &raw.destination)?;
+        let source_ports = ports("tcp, source_ports", &raw.source_ports)?;
+        let destination_ports = ports("tcp, destination_ports", &raw.destination_ports)?;
+        let most = Space::size(&sources, &destinations, source_ports, destination_ports);
+        let flows = raw.flows.map_or(most.min(MOST_CONNECTIONS), u64::from);
+        if flows == 0 || flows > most.min(MOST_CONNECTIONS) {
+            return wrong(
+                "tcp, flows",
+                format!(
+                    "{flows} are asked for; these addresses and ports make {most}, and \
+                     {MOST_CONNECTIONS} are the most"
+                ),
+            );
+        }
+        if raw
+            .rate
+            .is_some_and(|rate| !(rate > 0.0 && rate.is_finite()))
+        {
+            return wrong(
+                "tcp, rate",
+                "connections per second, above 0; leave it out for flat out",
+            );
+        }
+        if raw.request > MSS || raw.response > MSS {
+            return wrong(
+                "tcp, request and response",
+                format!("at most {MSS} bytes, a segment"),
+            );
+        }
+        if raw.response > 0 && raw.request == 0 {
+            return wrong("tcp, response", "needs a request");
+        }
+        if raw.concurrent == 0 || !(1..=60_000).contains(&raw.retransmit_ms) {
+            return wrong("tcp", "concurrent is 1 or more, retransmit_ms 1 to 60000");
+        }
+        Ok(Some(TcpSpec {
+            client: self.port("tcp, client", &raw.client)?,
+            server,
+            replies: match &raw.replies_via {
+                Some(via) => self.port("tcp, replies_via", via)?,
+                None => server,
+            },
+            space: Space::new(
+                sources,
+                destinations,
+                source_ports,
+                destination_ports,
+                flows as u32,
+            ),
+            rate: raw.rate,
+            concurrent: raw.concurrent,
+            script: Script {
+                request: raw.request,
+                response: raw.response,
+                hold_ms: raw.hold_ms,
+                retransmit_ms: raw.retransmit_ms,
+                retries: raw.retries,
+            },
+        }))
     }
 
     /// The streams, checked.

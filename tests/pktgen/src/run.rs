@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sluice_dataplane::io::Io;
 
 use crate::check::Tracker;
-use crate::engine::Engine;
+use crate::engine::{Engine, PortCounts};
 use crate::flows::Order;
 use crate::live::{Live, Phase};
 use crate::profile::{Measure, Search, WarmUp};
@@ -13,6 +13,7 @@ use crate::report::{
     CheckReport, Latency, PortReport, Report, SearchReport, StreamReport, Trial, WarmUpReport,
     Window, round,
 };
+use crate::station::Station;
 use crate::stream::{Check, StreamCounts};
 
 /// Packets of all streams, at one moment.
@@ -30,7 +31,7 @@ const SCOUTS: u32 = 1024;
 /// Packets per second of these.
 const SCOUT_RATE: f64 = 20_000.0;
 /// How long the appliance and all next hops may take to be found, in milliseconds.
-const PATIENCE_MS: u64 = 10_000;
+pub(crate) const PATIENCE_MS: u64 = 10_000;
 /// What a frame has on the wire besides its bytes: preamble and gap.
 const GAP: u64 = 20;
 
@@ -53,9 +54,93 @@ pub(crate) enum RunError {
         /// Passes made.
         passes: u32,
     },
+    /// No TCP connection came about.
+    #[error(
+        "not one of {opened} connections was opened and closed within ten seconds ({reset} were \
+         reset, {timed_out} timed out); does the appliance forward {server} here?"
+    )]
+    NoConnection {
+        /// Connections tried.
+        opened: u64,
+        /// Of these, refused.
+        reset: u64,
+        /// Of these, not answered.
+        timed_out: u64,
+        /// The port of the servers.
+        server: String,
+    },
     /// Stopped by the user before there was anything to tell.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What every engine does.
+pub(crate) trait Rounds {
+    /// Ticks per second.
+    fn hz(&self) -> u64;
+    /// One round.
+    fn round(&mut self, now: u64, sending: bool);
+    /// Asks for the appliance's MAC addresses that are not known. True if there are none.
+    fn resolve(&mut self) -> bool;
+    /// What stands behind each port.
+    fn stations(&self) -> &[Station];
+}
+
+impl<I: Io> Rounds for Engine<I> {
+    fn hz(&self) -> u64 {
+        Engine::hz(self)
+    }
+
+    fn round(&mut self, now: u64, sending: bool) {
+        Engine::round(self, now, sending);
+    }
+
+    fn resolve(&mut self) -> bool {
+        Engine::resolve(self)
+    }
+
+    fn stations(&self) -> &[Station] {
+        &self.stations
+    }
+}
+
+/// Finds the appliance by ARP.
+pub(crate) fn find(
+    engine: &mut impl Rounds,
+    clock: &impl Fn() -> u64,
+    stop: &AtomicBool,
+) -> Result<(), RunError> {
+    let ticks = |ms: u64| engine_ticks(engine.hz(), ms);
+    let (patience, pause) = (ticks(PATIENCE_MS), ticks(50));
+    let end = clock() + patience;
+    while !engine.resolve() {
+        let next = clock() + pause;
+        loop {
+            let now = clock();
+            if stop.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted);
+            }
+            engine.round(now, false);
+            if now >= next {
+                break;
+            }
+        }
+        if next >= end {
+            let silent = engine.stations().iter();
+            let silent = silent.filter(|station| station.question().is_some());
+            let names = silent.map(|station| {
+                let gateway = station.gateway.map(|gateway| gateway.to_string());
+                format!("{} on port {}", gateway.unwrap_or_default(), station.name)
+            });
+            return Err(RunError::NoGateway(names.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds in ticks.
+pub(crate) fn engine_ticks(hz: u64, ms: u64) -> u64 {
+    hz * ms / 1000
 }
 
 /// Takes an engine through its phases.
@@ -72,7 +157,7 @@ pub(crate) struct Run<'a, I: Io, C> {
 
 impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
     fn ms(&self, ms: u64) -> u64 {
-        self.engine.hz() * ms / 1000
+        engine_ticks(self.engine.hz(), ms)
     }
 
     fn stopped(&self) -> bool {
@@ -133,28 +218,7 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
     /// Finds the appliance by ARP.
     pub(crate) fn find(&mut self) -> Result<(), RunError> {
         self.live.enter(Phase::Find);
-        let end = (self.clock)() + self.ms(PATIENCE_MS);
-        while !self.engine.resolve() {
-            let now = (self.clock)();
-            if self.stopped() {
-                return Err(RunError::Interrupted);
-            }
-            if now >= end {
-                let silent = self.engine.stations.iter();
-                let silent = silent.filter(|station| station.question().is_some());
-                let names = silent.map(|station| {
-                    let gateway = station.gateway.map(|gateway| gateway.to_string());
-                    format!("{} on port {}", gateway.unwrap_or_default(), station.name)
-                });
-                return Err(RunError::NoGateway(names.collect::<Vec<_>>().join(", ")));
-            }
-            let next = now + self.ms(50);
-            while (self.clock)() < next && !self.stopped() {
-                let now = (self.clock)();
-                self.engine.round(now, false);
-            }
-        }
-        Ok(())
+        find(&mut self.engine, &self.clock, self.stop)
     }
 
     /// Opens a session for every flow, and sees that all came back.
@@ -256,7 +320,7 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
             windows,
             total,
             streams: self.streams(&counts),
-            ports: self.ports(),
+            ports: ports(&self.engine.stations, &self.engine.ports),
             search: None,
         }
     }
@@ -320,17 +384,6 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
                     forward: stamped.then(|| found(&stream.forward, hz)),
                     back: (stamped && reflects).then(|| found(&stream.back, hz)),
                 }
-            })
-            .collect()
-    }
-
-    fn ports(&self) -> Vec<PortReport> {
-        let ports = self.engine.stations.iter().zip(&self.engine.ports);
-        ports
-            .map(|(station, counts)| PortReport {
-                name: station.name.clone(),
-                arp_answered: counts.arp_answered,
-                foreign: counts.foreign,
             })
             .collect()
     }
@@ -402,6 +455,18 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
         report.search = Some(found);
         report
     }
+}
+
+/// What else came to each port.
+pub(crate) fn ports(stations: &[Station], counts: &[PortCounts]) -> Vec<PortReport> {
+    let ports = stations.iter().zip(counts);
+    ports
+        .map(|(station, counts)| PortReport {
+            name: station.name.clone(),
+            arp_answered: counts.arp_answered,
+            foreign: counts.foreign,
+        })
+        .collect()
 }
 
 /// Packets that should have come since `from` and did not.
