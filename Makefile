@@ -44,6 +44,10 @@ test: setup ## all tests: pure ones first, then those between real hosts in name
 	$(AS_ROOT) scripts/testbed $(HUGE_MB) \
 		$(CARGO) test --locked --no-fail-fast --package sluice-tests -- --test-threads=1
 
+.PHONY: sim
+sim: ## the HA protocol in virtual time; SEEDS=5000 tries so many, SEED=7 tries that one
+	$(CARGO) test --locked --package sluice-ha --test sim -- --nocapture
+
 .PHONY: lint
 lint: setup ## format, clippy and documentation, warnings denied
 	$(CARGO) fmt --all --check

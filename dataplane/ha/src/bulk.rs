@@ -15,6 +15,10 @@ use crate::digest::{BUCKETS, Place};
 use crate::lane::Lane;
 use crate::record::Record;
 
+/// Each bucket takes a walk through the whole table. Where more than these are wanted at once, it is
+/// less work to tell everything.
+const SINGLE_BUCKETS: u32 = 4;
+
 /// What the next session of the table is; see [`Sender::poll`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -105,9 +109,18 @@ impl Sender {
     ) -> u32 {
         let mut told = 0;
         if self.round.is_none() {
-            match self.next_wanted() {
-                Some(bucket) => self.begin(Scope::Bucket(bucket)),
-                None => return 0,
+            let wanted = self
+                .wanted
+                .iter()
+                .map(|word| word.count_ones())
+                .sum::<u32>();
+            if wanted > SINGLE_BUCKETS {
+                self.start();
+            } else {
+                match self.next_wanted() {
+                    Some(bucket) => self.begin(Scope::Bucket(bucket)),
+                    None => return 0,
+                }
             }
         }
         let number = self.number;

@@ -16,6 +16,7 @@ use siphasher::sip::SipHasher13;
 use sluice_wire::Family;
 use zerocopy::IntoBytes;
 
+use crate::lane::Lane;
 use crate::record::{DIGEST_CHUNK, Identity, Record, Stamp};
 
 /// Buckets of a digest.
@@ -122,6 +123,35 @@ impl Digest {
         pairs
             .filter(|(_, (ours, theirs))| ours != theirs)
             .map(move |(at, _)| first + at as u16)
+    }
+}
+
+/// Puts a digest into a stream, as fast as there is room.
+#[derive(Debug, Default)]
+pub struct Teller {
+    left: usize,
+}
+
+impl Teller {
+    /// Tells the digest from the start.
+    pub fn start(&mut self) {
+        self.left = CHUNKS;
+    }
+
+    /// Whether all of it was told.
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Goes on as long as the lane has room. A chunk is true of the moment at which it is told; they
+    /// need not be of the same.
+    pub fn poll(&mut self, lane: &mut Lane, digest: &Digest) {
+        while self.left > 0 && lane.has_room() {
+            if lane.push(&digest.chunk(CHUNKS - self.left)).is_err() {
+                return;
+            }
+            self.left -= 1;
+        }
     }
 }
 

@@ -10,9 +10,13 @@
 //!   hello(nonce a, heard nothing)    ->
 //!                                    <-      hello(nonce b, heard a)
 //!   session (a, b)
-//!   hello(nonce a, heard b, sure)    ->      session (a, b)
-//!                                    <-      hello(nonce b, heard a, sure)
+//!   hello(nonce a, heard b, has it)  ->      session (a, b)
+//!                                    <-      hello(nonce b, heard a, has it, sure)
+//!   hello(nonce a, heard b, has it, sure) ->
 //! ```
+//!
+//! If the nodes would rather use different pre-shared keys, the one with the lower id decides, and
+//! the other one answers under the key that it was asked with.
 //!
 //! The same exchange changes keys while the nodes run, every hour or because the configuration
 //! changed. The boot ids stay the same then, so streams go on where they are.
@@ -34,6 +38,8 @@ use body::Body;
 const REPEAT: u32 = 100;
 /// Between any two hellos: what bounds the answers to a flood of them.
 const SPACING: u32 = 4;
+/// How long the node that decides about the key insists on its own, while the other one uses another.
+const INSIST: u32 = 1000;
 /// How long a session's keys are used, milliseconds.
 const REKEY_AFTER: u32 = 3_600_000;
 
@@ -72,6 +78,10 @@ pub struct Association {
     drawn: u64,
     /// The nonce for the next session.
     fresh: [u8; NONCE_LEN],
+    /// The key for it, once it was sent. Matters to the node that decides.
+    chosen: Option<u8>,
+    /// Since when the other one uses another key.
+    foreign: Option<u32>,
     session: Option<Established>,
     /// A nonce of the peer that no session came of yet, and the key that it was authenticated with.
     heard: Option<([u8; NONCE_LEN], u8)>,
@@ -113,6 +123,8 @@ impl Association {
             seed,
             drawn: 0,
             fresh: [0; NONCE_LEN],
+            chosen: None,
+            foreign: None,
             session: None,
             heard: None,
             rekey: false,
@@ -129,6 +141,12 @@ impl Association {
         let random =
             Secret::Key(self.seed).derive(&self.drawn.to_be_bytes(), &[b"sluice ha nonce"]);
         self.fresh.copy_from_slice(&random[..NONCE_LEN]);
+        (self.chosen, self.foreign) = (None, None);
+    }
+
+    /// Whether this node decides under which key a session is.
+    fn decides(&self) -> bool {
+        self.me.id < self.peer
     }
 
     /// The session, once there is one.
@@ -152,6 +170,7 @@ impl Association {
     pub fn set_keyring(&mut self, keyring: Keyring) {
         self.rekey |= keyring.current_id() != self.keyring.current_id();
         self.keyring = keyring;
+        self.draw();
         self.due = true;
     }
 
@@ -190,8 +209,10 @@ impl Association {
         if let Some(established) = &mut self.session
             && established.theirs == body.nonce
         {
+            // Of another nonce we heard earlier, or late.
+            self.heard = None;
             if body.heard == established.mine {
-                established.sure = true;
+                established.sure |= body.has;
                 self.due |= !body.sure;
             } else {
                 self.due = true;
@@ -200,6 +221,16 @@ impl Association {
         }
         self.due = true;
         self.heard = Some((body.nonce, key_id));
+        if self.decides() && key_id != self.chosen.unwrap_or(self.keyring.current_id()) {
+            // Maybe it has not heard of our choice yet, maybe it does not have that key.
+            let since = *self.foreign.get_or_insert(now);
+            if now.wrapping_sub(since) >= INSIST {
+                self.draw();
+                self.chosen = Some(key_id);
+            }
+            return None;
+        }
+        self.foreign = None;
         if body.heard != self.fresh {
             return None;
         }
@@ -222,8 +253,7 @@ impl Association {
         now: u32,
     ) -> Event {
         let (mine, theirs) = (self.fresh, body.nonce);
-        let first = self.me.id < self.peer;
-        let salt = if first {
+        let salt = if self.decides() {
             [mine, theirs]
         } else {
             [theirs, mine]
@@ -240,11 +270,11 @@ impl Association {
             session,
             mine,
             theirs,
-            sure: body.sure,
+            sure: body.has,
             since: now,
         });
         self.heard = None;
-        self.rekey = key_id != self.keyring.current_id() && self.rekey;
+        self.rekey = false;
         self.draw();
         Event::Session(Box::new(session))
     }
@@ -266,10 +296,15 @@ impl Association {
             .filter(|_| self.heard.is_none() && !self.rekey);
         let (nonce, heard, sure, key_id) = match (established, self.heard) {
             (Some(it), _) => (it.mine, it.theirs, it.sure, it.session.key_id),
-            (None, Some((heard, key_id))) => (self.fresh, heard, false, key_id),
-            (None, None) => {
-                let key_id = self.keyring.current_id();
-                (self.fresh, [0; NONCE_LEN], false, key_id)
+            (None, heard) => {
+                let current = self.keyring.current_id();
+                let key_id = match heard {
+                    _ if self.decides() => *self.chosen.get_or_insert(current),
+                    Some((_, key_id)) => key_id,
+                    None => current,
+                };
+                let heard = heard.map_or([0; NONCE_LEN], |(nonce, _)| nonce);
+                (self.fresh, heard, false, key_id)
             }
         };
         // The key may have been taken out since the peer used it.
@@ -284,6 +319,7 @@ impl Association {
             node: self.me,
             nonce,
             heard,
+            has: established.is_some(),
             sure,
             versions: (*VERSIONS.start(), *VERSIONS.end()),
         };

@@ -77,7 +77,9 @@ pub(super) struct Body {
     pub(super) nonce: [u8; NONCE_LEN],
     /// The nonce last heard from the other, zeros for none.
     pub(super) heard: [u8; NONCE_LEN],
-    /// Whether both nonces are known to be known to both.
+    /// Whether the sender has the session of these nonces, and whether it knows that the other one
+    /// has it, too.
+    pub(super) has: bool,
     pub(super) sure: bool,
     /// Oldest and newest version that is spoken.
     pub(super) versions: (u8, u8),
@@ -99,12 +101,8 @@ impl Body {
         out.u64(*boot);
         out.put(self.nonce);
         out.put(self.heard);
-        out.put([
-            self.versions.0,
-            self.versions.1,
-            *workers,
-            u8::from(self.sure),
-        ]);
+        let flags = u8::from(self.sure) | (u8::from(self.has) << 1);
+        out.put([self.versions.0, self.versions.1, *workers, flags]);
         out.u16(*window);
         out.u16(*mtu);
         out.u64(*capabilities);
@@ -146,6 +144,7 @@ impl Body {
             nonce,
             heard,
             sure: flags & 1 != 0,
+            has: flags & 2 != 0,
             versions: (oldest, newest),
         })
     }

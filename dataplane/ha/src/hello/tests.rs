@@ -198,6 +198,49 @@ fn keys_are_rotated_without_a_gap() {
 }
 
 #[test]
+fn nodes_that_want_different_keys_at_once_agree_on_one() {
+    for delay in [0, 30, 150] {
+        let (mut a, mut b) = (
+            association(0, 1, ring(1, Some(2))),
+            association(1, 2, ring(1, Some(2))),
+        );
+        let mut wire = std::collections::VecDeque::new();
+        for now in 0..4000 {
+            if now == 1000 {
+                a.set_keyring(ring(2, Some(1)));
+                b.set_keyring(ring(3, Some(2)));
+            }
+            if now == 1001 {
+                b.set_keyring(ring(1, Some(2)));
+            }
+            wire.extend(hello(&mut a, now).map(|datagram| (now + delay, 1, datagram)));
+            wire.extend(hello(&mut b, now).map(|datagram| (now + delay, 0, datagram)));
+            while let Some((_, to, datagram)) = wire.pop_front_if(|(at, ..)| *at <= now) {
+                let to = if to == 0 { &mut a } else { &mut b };
+                let _ = to.handle(&datagram, now);
+            }
+        }
+        assert!(a.is_settled() && b.is_settled(), "delay {delay}");
+        let [of_a, of_b] = [&a, &b].map(|it| *it.session().expect("session"));
+        assert!(of_a.secret == of_b.secret && of_a.key_id == 2);
+    }
+}
+
+#[test]
+fn a_node_that_lacks_the_key_asked_for_is_met_with_the_other_one() {
+    let (mut a, mut b) = (
+        association(0, 1, ring(1, Some(2))),
+        association(1, 2, ring(2, None)),
+    );
+    let mut now = 0;
+    for _ in 0..10 {
+        talk(&mut a, &mut b, &mut now);
+    }
+    assert!(a.is_settled() && b.is_settled());
+    assert_eq!(a.session().expect("session").key_id, 2);
+}
+
+#[test]
 fn keys_grow_old() {
     let (mut a, mut b) = (
         association(0, 1, ring(1, None)),

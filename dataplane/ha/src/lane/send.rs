@@ -98,7 +98,7 @@ pub(super) struct Sender {
     arrived: u64,
     flight: u32,
     round_trip: Option<(u32, u32)>,
-    /// Doubles with each repetition that was not answered.
+    /// How often the wait for an answer was doubled since one came.
     backoff: u32,
     /// When the first frame became the first, or was first sent.
     progress: u32,
@@ -432,7 +432,6 @@ impl Sender {
         }
         if done > 0 {
             self.progress = now;
-            self.backoff = 0;
             self.flight = self.flight.saturating_add(done);
         }
         let mut last = self.first;
@@ -464,7 +463,10 @@ impl Sender {
         let took = (state == State::Sent && slot.once).then(|| now.wrapping_sub(slot.at));
         self.lost -= u32::from(state == State::Lost).min(self.lost);
         self.arrived = self.arrived.max(order);
+        // Only a frame that was sent once tells how long an answer takes (Karn's algorithm, RFC 6298
+        // section 3). Until one does, the longer wait stays.
         if let Some(took) = took {
+            self.backoff = 0;
             self.round_trip = Some(match self.round_trip {
                 None => (took, took / 2),
                 Some((smooth, varies)) => (

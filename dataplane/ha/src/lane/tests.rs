@@ -155,6 +155,29 @@ fn a_gap_is_repaired_without_waiting_for_a_timer() {
 }
 
 #[test]
+fn a_long_link_is_learnt_and_nothing_is_repeated_in_vain() {
+    let mut pair = Pair::open();
+    let mut wire = std::collections::VecDeque::new();
+    for now in 0..10_000 {
+        pair.now += 1;
+        if now % 20 == 0 {
+            pair.push(0, 0..1);
+        }
+        for from in [0, 1] {
+            while let Some(datagram) = pair.send(from) {
+                wire.push_back((now + 75, 1 - from, datagram));
+            }
+        }
+        while let Some((_, to, datagram)) = wire.pop_front_if(|(at, ..)| *at <= now) {
+            assert_eq!(pair.deliver(to, &datagram), Ok(()));
+        }
+    }
+    let counters = pair.lanes[0].counters();
+    assert!(counters.repeated < 15, "{counters:?}");
+    assert_eq!(counters.records_lost, 0);
+}
+
+#[test]
 fn duplicates_and_replays_are_delivered_once() {
     let mut pair = Pair::open();
     pair.push(0, 0..100);
