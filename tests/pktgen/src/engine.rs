@@ -138,16 +138,19 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// One round.
+    /// The first half of a round: sends what is due.
     #[inline]
-    pub(crate) fn round(&mut self, now: u64, sending: bool) {
-        if sending {
-            for stream in &mut self.streams {
-                stream.send(&mut self.io, now);
-            }
+    pub(crate) fn send(&mut self, now: u64) {
+        for stream in &mut self.streams {
+            stream.send(&mut self.io, now);
         }
+    }
+
+    /// The other half: takes in what has come by `now`, and hands answers on.
+    #[inline]
+    pub(crate) fn receive(&mut self, now: u64) {
         for port in 0..self.plans.len() {
-            self.receive(port, now);
+            self.receive_on(port, now);
         }
         for (port, out) in self.out.iter_mut().enumerate() {
             if !out.is_empty() {
@@ -156,7 +159,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    fn receive(&mut self, port: usize, now: u64) {
+    fn receive_on(&mut self, port: usize, now: u64) {
         let mut burst = RxBurst::new();
         for _ in 0..BURSTS {
             self.io.rx(DeviceId(port as u16), &mut burst);

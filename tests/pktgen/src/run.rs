@@ -79,7 +79,7 @@ pub(crate) trait Rounds {
     /// Ticks per second.
     fn hz(&self) -> u64;
     /// One round.
-    fn round(&mut self, now: u64, sending: bool);
+    fn round(&mut self, clock: &impl Fn() -> u64, sending: bool);
     /// Asks for the appliance's MAC addresses that are not known. True if there are none.
     fn resolve(&mut self) -> bool;
     /// What stands behind each port.
@@ -91,8 +91,13 @@ impl<I: Io> Rounds for Engine<I> {
         Engine::hz(self)
     }
 
-    fn round(&mut self, now: u64, sending: bool) {
-        Engine::round(self, now, sending);
+    #[inline]
+    fn round(&mut self, clock: &impl Fn() -> u64, sending: bool) {
+        if sending {
+            self.send(clock());
+        }
+        // Latency ends where a packet is looked at, so after what was just sent.
+        self.receive(clock());
     }
 
     fn resolve(&mut self) -> bool {
@@ -120,7 +125,7 @@ pub(crate) fn find(
             if stop.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted);
             }
-            engine.round(now, false);
+            engine.round(clock, false);
             if now >= next {
                 break;
             }
@@ -171,15 +176,14 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
             if now >= end || self.stopped() {
                 return now;
             }
-            self.engine.round(now, sending);
+            self.engine.round(&self.clock, sending);
             self.publish(now);
         }
     }
 
     /// One round without sending.
     pub(crate) fn rest(&mut self) {
-        let now = (self.clock)();
-        self.engine.round(now, false);
+        self.engine.round(&self.clock, false);
     }
 
     fn publish(&mut self, now: u64) {
@@ -211,7 +215,7 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
             if missing == 0 || now >= end || self.stopped() {
                 return missing;
             }
-            self.engine.round(now, false);
+            self.engine.round(&self.clock, false);
         }
     }
 
@@ -264,7 +268,7 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
         self.engine.start_once(start, order, most, rate);
         while !self.engine.streams.iter().all(|stream| stream.is_done()) && !self.stopped() {
             let now = (self.clock)();
-            self.engine.round(now, true);
+            self.engine.round(&self.clock, true);
             self.publish(now);
         }
         let end = (self.clock)();
@@ -489,3 +493,6 @@ fn found(tracker: &Tracker, hz: u64) -> CheckReport {
         latency_us: tracker.latency.as_ref().map(|ticks| Latency::of(ticks, hz)),
     }
 }
+
+#[cfg(test)]
+mod tests;

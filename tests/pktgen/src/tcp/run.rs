@@ -94,8 +94,8 @@ impl<I: Io> Rounds for TcpEngine<I> {
         TcpEngine::hz(self)
     }
 
-    fn round(&mut self, now: u64, sending: bool) {
-        TcpEngine::round(self, now, sending);
+    fn round(&mut self, clock: &impl Fn() -> u64, sending: bool) {
+        TcpEngine::round(self, clock(), sending);
     }
 
     fn resolve(&mut self) -> bool {
@@ -135,8 +135,7 @@ impl<I: Io, C: Fn() -> u64> TcpRun<'_, I, C> {
 
     /// One round without opening connections.
     pub(crate) fn rest(&mut self) {
-        let now = (self.clock)();
-        self.engine.round(now, false);
+        self.engine.round((self.clock)(), false);
     }
 
     /// Finds the appliance, and sees that connections get through it.
