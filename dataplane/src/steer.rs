@@ -51,8 +51,6 @@ pub struct Spread {
     pub fields: Fields,
     /// Redirection table: workers by the low bits of the hash. Its length is a power of two.
     pub table: Vec<u16>,
-    /// The NIC does this by itself for unfragmented TCP and UDP: those arrive at home.
-    pub hardware: bool,
 }
 
 /// A [`Spread`] that cannot be.
@@ -91,7 +89,6 @@ struct Device {
     table: Box<[u16]>,
     /// Every worker is in the table, so each can have replies come home.
     reaches_all: bool,
-    hardware: bool,
 }
 
 impl Device {
@@ -169,7 +166,6 @@ impl Steering {
                 fields: spread.fields,
                 table: spread.table.clone().into(),
                 reaches_all: (0..workers).all(|worker| spread.table.contains(&worker)),
-                hardware: spread.hardware,
             });
         }
         Ok(Self { workers, devices })
@@ -203,28 +199,6 @@ impl Steering {
             hash ^= device.toeplitz.ports::<F>(ports);
         }
         device.worker(hash)
-    }
-
-    /// The same for a packet that arrived at worker `me`, without computing what the NIC has computed
-    /// already.
-    #[inline]
-    pub fn home_of_arrival<F: Family>(
-        &self,
-        me: u16,
-        device: DeviceId,
-        addrs: F::Addrs,
-        ports: u32,
-        protocol: u8,
-        whole: bool,
-    ) -> u16 {
-        if self.workers <= 1 {
-            return 0;
-        }
-        let trusted = whole && has_ports(protocol);
-        match self.devices.get(usize::from(device.0)) {
-            Some(device) if device.hardware && trusted => me,
-            _ => self.home::<F>(device, addrs, ports, protocol, whole),
-        }
     }
 
     /// The home worker of whole packets of a tuple that arrive by `device`.
@@ -336,7 +310,6 @@ mod tests {
             key: MICROSOFT_KEY.to_vec(),
             fields,
             table,
-            hardware: false,
         }
     }
 
@@ -381,21 +354,6 @@ mod tests {
                 steering.home_of(DeviceId(1), &there.reverse())
             );
         }
-    }
-
-    #[test]
-    fn what_the_nic_has_steered_is_at_home_and_the_rest_is_computed() {
-        let mut hardware = spread(Fields::Tuple, (0..128).collect());
-        hardware.hardware = true;
-        let steering = Steering::new(128, &[hardware]).unwrap();
-        let Tuple { src, dst, .. } = tuple(6);
-        let home = |protocol, whole| {
-            let addrs = V4::pack(src, dst);
-            steering.home_of_arrival::<V4>(5, DeviceId(0), addrs, 0, protocol, whole)
-        };
-        assert_eq!(home(6, true), 5);
-        assert_eq!(home(6, false), 0x42);
-        assert_eq!(home(1, true), 0x42);
     }
 
     #[test]
@@ -452,7 +410,7 @@ mod tests {
             sport in any::<u16>(), dports in prop::collection::vec(any::<u16>(), 20),
         ) {
             let table = (0..1u16 << bits).map(|at| at.wrapping_mul(seed | 1) % workers).collect();
-            let spread = Spread { key, fields, table, hardware: false };
+            let spread = Spread { key, fields, table };
             let steering = Steering::new(workers, &[spread]).unwrap();
             let reply = Tuple { proto: protocol, src, dst, sport, dport: 0 };
             let homes = steering.replies(DeviceId(0), &reply);

@@ -46,7 +46,6 @@ impl DeviceFacts {
                 Rss::Destination => Fields::Destination,
             },
             table: self.rss_table.clone(),
-            hardware: self.rss_hardware,
         }
     }
 }

@@ -135,32 +135,6 @@ pub struct StaticNat {
     pub open_from: Vec<u8>,
 }
 
-/// What becomes of a new session's source, and why.
-#[derive(Debug, Clone, Copy)]
-pub struct SourcePlan<'a> {
-    /// What the source becomes.
-    pub change: SourceChange<'a>,
-    /// The static translation or rule that says so; [`ServiceId::NONE`] if none matched.
-    pub service: ServiceId,
-    /// Index into the snapshot's timeout sets.
-    pub timeouts: u8,
-    /// Clamp the MSS of its SYNs to this many bytes.
-    pub clamp_mss: Option<u16>,
-}
-
-/// What a source becomes, with what is needed to make it.
-#[derive(Debug, Clone, Copy)]
-pub enum SourceChange<'a> {
-    /// It stays.
-    Keep,
-    /// This address, with the port as it is.
-    Address(IpAddr),
-    /// An address and port of this pool.
-    Pool(&'a SnatPool),
-    /// The egress port's own address and one of [`MASQUERADE_PORTS`].
-    Masquerade,
-}
-
 impl Nat {
     /// Compiles the parts; of several statics for one internal address the first counts.
     pub fn new(
@@ -200,13 +174,16 @@ impl Nat {
 
     /// Whether a rule has something for this family.
     fn translates(&self, rule: &SnatRule, ipv4: bool) -> bool {
-        match self.change(rule.to_source) {
-            SourceChange::Keep | SourceChange::Address(_) => true,
-            SourceChange::Pool(pool) => pool
-                .addresses
-                .first()
-                .is_some_and(|own| own.is_ipv4() == ipv4),
-            SourceChange::Masquerade => ipv4 || !rule.source.is_empty(),
+        match rule.to_source {
+            SourceNat::Keep => true,
+            SourceNat::Pool(pool) => {
+                let own = self
+                    .pools
+                    .get(usize::from(pool))
+                    .and_then(|pool| pool.addresses.first());
+                own.is_some_and(|own| own.is_ipv4() == ipv4)
+            }
+            SourceNat::Masquerade => ipv4 || !rule.source.is_empty(),
         }
     }
 
@@ -215,107 +192,6 @@ impl Nat {
         self.statics
             .get(usize::from(*self.by_internal.get(&internal)?))
     }
-
-    /// What becomes of the source of a session between two zones, whose destination is its own or
-    /// was translated within another zone than the source's. `tuple` as in [`Nat::source_rule`].
-    ///
-    /// A rule that says "keep" exempts even a host with a static translation; otherwise the static
-    /// one goes before all rules. Within one zone static translations do not apply.
-    pub fn source(&self, from: u8, to: u8, tuple: &Tuple) -> SourcePlan<'_> {
-        let rule = self.source_rule(from, to, tuple);
-        let exempt = rule.is_some_and(|rule| rule.to_source == SourceNat::Keep);
-        if from != to
-            && !exempt
-            && let Some(nat) = self.static_of(tuple.src)
-        {
-            return SourcePlan {
-                change: SourceChange::Address(nat.external),
-                service: nat.service,
-                timeouts: 0,
-                clamp_mss: None,
-            };
-        }
-        let Some(rule) = rule else {
-            return SourcePlan {
-                change: SourceChange::Keep,
-                service: ServiceId::NONE,
-                timeouts: 0,
-                clamp_mss: None,
-            };
-        };
-        SourcePlan {
-            change: self.change(rule.to_source),
-            service: rule.service,
-            timeouts: rule.timeouts,
-            clamp_mss: rule.clamp_mss,
-        }
-    }
-
-    /// A [`SourceNat`] with its pool.
-    pub fn change(&self, source: SourceNat) -> SourceChange<'_> {
-        match source {
-            SourceNat::Keep => SourceChange::Keep,
-            SourceNat::Masquerade => SourceChange::Masquerade,
-            SourceNat::Pool(at) => match self.pools.get(usize::from(at)) {
-                Some(pool) => SourceChange::Pool(pool),
-                None => SourceChange::Keep,
-            },
-        }
-    }
-
-    /// What the source of a hairpin becomes (see [`hairpins`]): the endpoint that the world sees of
-    /// this host (RFC 4787 REQ-9), else an address of ours, `service_address`, the one that the
-    /// client spoke to. `tuple` is as it arrived.
-    ///
-    /// The zones of a hairpin are the same, so no rule names them: the first one counts that would
-    /// translate this source on its way to anywhere.
-    pub fn hairpin_source(
-        &self,
-        from: u8,
-        tuple: &Tuple,
-        service_address: IpAddr,
-    ) -> HairpinSource<'_> {
-        if let Some(nat) = self.static_of(tuple.src) {
-            return HairpinSource::Address(nat.external);
-        }
-        let pool = self
-            .rules
-            .iter()
-            .filter(|rule| {
-                rule.from.is_none_or(|zone| zone == from)
-                    && rule.proto.is_none_or(|proto| proto == tuple.proto)
-                    && holds(&rule.source, tuple.src)
-                    && self.translates(rule, tuple.src.is_ipv4())
-            })
-            .find_map(|rule| match self.change(rule.to_source) {
-                SourceChange::Pool(pool) => Some(pool),
-                _ => None,
-            });
-        match pool {
-            Some(pool) => HairpinSource::Pool(pool),
-            None => HairpinSource::Lease(service_address),
-        }
-    }
-}
-
-/// What the source of a hairpin becomes.
-#[derive(Debug, Clone, Copy)]
-pub enum HairpinSource<'a> {
-    /// This address, with the port as it is.
-    Address(IpAddr),
-    /// An address and port of this pool.
-    Pool(&'a SnatPool),
-    /// This address, and one of [`MASQUERADE_PORTS`].
-    Lease(IpAddr),
-}
-
-/// Whether a session whose destination was translated turns back into the zone that it came from.
-///
-/// Its source must then be translated as well: the server would otherwise answer the client by
-/// itself, from an address that the client never spoke to.
-#[inline]
-pub fn hairpins(from: u8, to: u8, arrived: &Tuple, destination: IpAddr) -> bool {
-    from == to && arrived.dst != destination
 }
 
 impl Forward {
@@ -406,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_rule_exempts_what_later_rules_and_statics_would_translate() {
+    fn the_first_rule_that_matches_counts() {
         let nat = nat(vec![
             SnatRule {
                 destination: vec!["172.16.0.0/12".parse().unwrap()],
@@ -414,19 +290,13 @@ mod tests {
             },
             rule(2, &["10.0.0.0/8"], SourceNat::Pool(0)),
         ]);
-        let plan = |src, dst| nat.source(INSIDE, OUTSIDE, &tuple(src, dst, 80));
-        let vpn = plan("10.0.0.9", "172.16.0.1");
-        assert!(matches!(vpn.change, SourceChange::Keep));
-        assert_eq!(vpn.service, ServiceId(1));
-        let fixed = plan("10.0.0.9", "198.51.100.1");
-        assert!(matches!(fixed.change, SourceChange::Address(own) if own == ip("192.0.2.9")));
-        assert_eq!(fixed.service, ServiceId(9));
-        let pool = plan("10.0.0.8", "198.51.100.1");
-        assert!(matches!(pool.change, SourceChange::Pool(_)));
-        assert_eq!(pool.service, ServiceId(2));
-        let none = plan("172.20.0.1", "198.51.100.1");
-        assert!(matches!(none.change, SourceChange::Keep));
-        assert_eq!(none.service, ServiceId::NONE);
+        let found = |src, dst| {
+            let rule = nat.source_rule(INSIDE, OUTSIDE, &tuple(src, dst, 80));
+            rule.map(|rule| rule.service.0)
+        };
+        assert_eq!(found("10.0.0.9", "172.16.0.1"), Some(1));
+        assert_eq!(found("10.0.0.8", "198.51.100.1"), Some(2));
+        assert_eq!(found("172.20.0.1", "198.51.100.1"), None);
     }
 
     #[test]
@@ -437,22 +307,13 @@ mod tests {
         };
         let nat = nat(vec![rule(2, &[], SourceNat::Pool(0)), masquerade.clone()]);
         let v6 = tuple("2001:db8::1", "2001:db8:1::1", 80);
-        let plan = nat.source(INSIDE, OUTSIDE, &v6);
-        assert!(matches!(plan.change, SourceChange::Keep));
+        assert!(nat.source_rule(INSIDE, OUTSIDE, &v6).is_none());
         let named = SnatRule {
             source: vec!["2001:db8::/32".parse().unwrap()],
             ..masquerade
         };
         let nat = Nat::new(vec![named], vec![], vec![], vec![]);
-        let plan = nat.source(INSIDE, OUTSIDE, &v6);
-        assert!(matches!(plan.change, SourceChange::Masquerade));
-    }
-
-    #[test]
-    fn hosts_of_one_zone_see_each_others_own_addresses() {
-        let nat = nat(vec![]);
-        let plan = nat.source(INSIDE, INSIDE, &tuple("10.0.0.9", "10.1.0.1", 80));
-        assert!(matches!(plan.change, SourceChange::Keep));
+        assert!(nat.source_rule(INSIDE, OUTSIDE, &v6).is_some());
     }
 
     #[test]
@@ -474,19 +335,5 @@ mod tests {
         assert_eq!(to(65000), ("10.0.0.5".into(), 5000));
         assert_eq!(to(65535), ("10.0.0.5".into(), 5535));
         assert_eq!(to(64999), ("192.0.2.1".into(), 64999));
-    }
-
-    #[test]
-    fn a_hairpin_comes_from_where_the_world_sees_the_host() {
-        let nat = nat(vec![rule(2, &["10.0.0.0/8"], SourceNat::Pool(0))]);
-        let service = ip("192.0.2.200");
-        let source = |src| nat.hairpin_source(INSIDE, &tuple(src, "192.0.2.200", 80), service);
-        assert!(matches!(source("10.0.0.9"), HairpinSource::Address(a) if a == ip("192.0.2.9")));
-        assert!(matches!(source("10.0.0.8"), HairpinSource::Pool(_)));
-        assert!(matches!(source("172.16.0.1"), HairpinSource::Lease(a) if a == service));
-        let arrived = tuple("10.0.0.8", "192.0.2.200", 80);
-        assert!(hairpins(INSIDE, INSIDE, &arrived, ip("10.0.0.5")));
-        assert!(!hairpins(INSIDE, OUTSIDE, &arrived, ip("10.0.0.5")));
-        assert!(!hairpins(INSIDE, INSIDE, &arrived, service));
     }
 }

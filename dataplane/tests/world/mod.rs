@@ -157,7 +157,6 @@ impl Setup {
             key: SYMMETRIC_KEY.to_vec(),
             fields,
             table: (0..128).map(|i| i % self.workers).collect(),
-            hardware: false,
         };
         let device = |port: &Port, id: PortId| Device {
             name: port.name.clone(),

@@ -22,7 +22,6 @@ fn steering(workers: u16, key: &[u8], fields: Fields, bits: u32) -> Steering {
         key: key.to_vec(),
         fields,
         table: (0..1u16 << bits).map(|at| at % workers).collect(),
-        hardware: false,
     };
     Steering::new(workers, &[spread]).unwrap()
 }
