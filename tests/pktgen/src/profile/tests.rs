@@ -1,4 +1,6 @@
+use super::checked::addresses;
 use super::*;
+use crate::stream::{Check, StreamSpec};
 
 const PORTS: &str = "[[port]]\nname = \"a\"\ndevice = \"net_null0\"\n\
                      [[port]]\nname = \"b\"\ndevice = \"net_null1\"\n";
