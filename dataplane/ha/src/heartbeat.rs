@@ -3,7 +3,7 @@
 //! Heartbeats go by the HA link, and by a second path that shares no cable with it: the *witness*, a
 //! data port or the management network. Silence on one path is a broken path; silence on all of them
 //! is taken for a dead peer. Each heartbeat says which paths its sender hears, so a path that works in
-//! one direction only is told from one that works, and carries a few bytes for others.
+//! one direction only is told from one that works, and carries a few bytes for [`crate::roles`].
 
 use crate::bytes::{In, Out};
 use crate::frame::{CONTROL_LANE, Kind, Refused};

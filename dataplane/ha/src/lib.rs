@@ -11,6 +11,7 @@
 //! - [`record`]: what is said about sessions, mappings and clients.
 //! - [`lane`]: an ordered, repaired stream of records in both directions between two workers.
 //! - [`bulk`], [`digest`]: telling everything, and proving that nothing is missing.
+//! - [`roles`]: which node holds which group of addresses.
 //! - [`correct`]: MAC addresses of packets that are handed to their owner.
 //!
 //! Times are milliseconds in 32 bits that wrap, compared by wrapping differences. Everything on the
@@ -27,6 +28,7 @@ pub mod lane;
 mod link;
 pub mod name;
 pub mod record;
+pub mod roles;
 pub mod seal;
 #[cfg(test)]
 mod testing;
@@ -36,3 +38,4 @@ pub use heartbeat::Heartbeat;
 pub use hello::{Association, Session};
 pub use lane::{Lane, LaneConfig};
 pub use record::Record;
+pub use roles::Roles;

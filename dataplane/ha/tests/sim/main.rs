@@ -1,11 +1,13 @@
 //! Two nodes in virtual time, under a seed: datagrams are lost, doubled, reordered, delayed and
-//! damaged, wires cut, nodes killed and started, keys changed, workers slow, clocks different.
+//! damaged, wires cut, nodes killed and started, keys changed, workers slow, clocks different. And
+//! roles of up to five nodes.
 //!
 //! `SEEDS=n` tries so many seeds; `SEED=n` tries that one.
 
 mod net;
 mod node;
 mod rng;
+mod roles;
 mod store;
 mod world;
 
@@ -70,5 +72,14 @@ fn tables_become_equal_and_nothing_is_lost_whatever_the_link_does() {
             world.told > 100 && world.checked > 100,
             "seed {seed}: nothing happened"
         );
+    });
+}
+
+#[test]
+fn a_group_has_one_holder_at_most_and_in_the_end_one() {
+    run(&seeds(), |seed| {
+        let mut cluster = roles::Cluster::new(seed);
+        cluster.run();
+        assert!(cluster.changes >= 3, "seed {seed}: nothing happened");
     });
 }
