@@ -7,6 +7,7 @@
 mod caller;
 mod candidate;
 mod config;
+mod console;
 mod extract;
 mod guard;
 mod neighbours;
@@ -93,6 +94,7 @@ pub fn router(handle: Handle) -> Router {
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::document(&document)))
         .merge(page())
+        .merge(console::routes())
         .nest("/api/v1", parts::routes())
         .merge(v1)
         .fallback(|| async {

@@ -12,6 +12,8 @@ use crate::controller::ActionError;
 use crate::service::Service;
 use crate::testing::{Running, WHOLE, controller, session};
 
+mod console;
+
 struct Lab {
     service: Service,
     address: SocketAddr,

@@ -1,0 +1,93 @@
+// The REST API, docs/api.md. The console has no other way to the appliance.
+
+const BASE = "/api/v1";
+const TOKEN = "sluice.token";
+/** Longer than the appliance takes before it gives up by itself. */
+const PATIENCE = 35_000;
+
+/** What the API says is wrong (RFC 9457), or that it cannot be reached (`status` 0). */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? body.title ?? `status ${status}`);
+    this.status = status;
+    this.type = body.type ?? "";
+    this.title = body.title ?? `The appliance answered with status ${status}`;
+    this.detail = body.detail;
+    this.errors = body.errors ?? [];
+  }
+}
+
+let askForLogin = () => {};
+
+/** Whom to tell that somebody must log in. */
+export function onLoginNeeded(handler) {
+  askForLogin = handler;
+}
+
+/** The token of this browser tab; it is forgotten with the tab. */
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN),
+  set: (value) => sessionStorage.setItem(TOKEN, value),
+  clear: () => sessionStorage.removeItem(TOKEN),
+};
+
+function url(path, query) {
+  const parameters = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return BASE + path + (parameters.length > 0 ? `?${new URLSearchParams(parameters)}` : "");
+}
+
+/**
+ * Sends a request. `options`: `query`, `body` (text, or anything that becomes JSON), `type` of the
+ * body, `accept`, `match` (an ETag, for If-Match), `quiet` (a missing login is only thrown).
+ * Gives `{ status, etag, data }`; throws a `Problem`.
+ */
+export async function request(method, path, options = {}) {
+  const headers = { Accept: options.accept ?? "application/json" };
+  const credential = token.get();
+  if (credential) headers.Authorization = `Bearer ${credential}`;
+  if (options.match) headers["If-Match"] = options.match;
+  let body;
+  if (options.body !== undefined) {
+    const isText = typeof options.body === "string";
+    body = isText ? options.body : JSON.stringify(options.body);
+    headers["Content-Type"] = options.type ?? (isText ? "application/toml" : "application/json");
+  }
+  let response;
+  let text;
+  try {
+    const signal = AbortSignal.timeout(PATIENCE);
+    response = await fetch(url(path, options.query), { method, headers, body, signal, cache: "no-store" });
+    text = await response.text();
+  } catch {
+    throw new Problem(0, { title: "The appliance does not answer" });
+  }
+  const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+  const data = isJson && text ? JSON.parse(text) : text;
+  if (response.ok) return { status: response.status, etag: response.headers.get("ETag"), data };
+  const error = new Problem(response.status, isJson ? data : {});
+  if (response.status === 401 && !options.quiet) {
+    token.clear();
+    askForLogin();
+  }
+  throw error;
+}
+
+/** Reads JSON. */
+export async function get(path, query) {
+  return (await request("GET", path, { query })).data;
+}
+
+/** Reads JSON of a resource that this appliance may not have; null if so. */
+export async function getIfThere(path, query) {
+  try {
+    return await get(path, query);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** A path of names, each of them escaped. */
+export function path(...names) {
+  return names.map((name) => `/${encodeURIComponent(name)}`).join("");
+}

@@ -1,0 +1,109 @@
+// The frame: navigation, login, and one view at a time.
+
+import { announce } from "./announce.js";
+import { onLoginNeeded, request, token } from "./api.js";
+import { fill, h, setText } from "./dom.js";
+import { login, logout } from "./login.js";
+import * as poll from "./poll.js";
+import { link, parse } from "./router.js";
+import * as theme from "./theme.js";
+import * as trial from "./trial.js";
+import { config } from "./views/config.js";
+import { nat } from "./views/nat.js";
+import { network } from "./views/network.js";
+import { overview } from "./views/overview.js";
+import { servers } from "./views/servers.js";
+import { sessions } from "./views/sessions.js";
+
+const VIEWS = [overview, servers, sessions, nat, network, config];
+
+const main = document.getElementById("main");
+const connection = document.getElementById("connection");
+const logoutButton = document.getElementById("logout");
+const anchors = new Map(VIEWS.map((view) => [view.name, anchor(view)]));
+
+let unmount = () => {};
+let open = false;
+
+function anchor(view) {
+  const href = link(view.name);
+  // A link to where one is begins the view anew.
+  const again = () => { if (location.hash === href) go(); };
+  return h("a", { href, onclick: again }, view.title);
+}
+
+function show() {
+  if (!open) return;
+  const { name, parameters } = parse(location.hash);
+  const view = VIEWS.find((one) => one.name === name) ?? overview;
+  unmount();
+  unmount = view.mount(main, parameters) ?? (() => {});
+  for (const [other, anchor] of anchors) {
+    if (other === view.name) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
+  document.title = `${view.title} – Sluice`;
+  scrollTo(0, 0);
+}
+
+/** A view that was chosen gets the focus, so that the keyboard goes on from there. */
+function go() {
+  show();
+  main.querySelector("h1")?.focus({ preventScroll: true });
+}
+
+function onConnection(error) {
+  connection.className = `badge ${error ? "bad" : "good"}`;
+  setText(connection, error ? error.title : "connected");
+  const status = poll.feed.status;
+  if (status) setText(document.getElementById("node"), `${status.name} · ${status.version}`);
+}
+
+function enter() {
+  open = true;
+  logoutButton.hidden = token.get() === null;
+  poll.start(onConnection);
+  trial.start(document.getElementById("trial"));
+  show();
+}
+
+function askForLogin() {
+  if (!open && main.querySelector(".login")) return;
+  open = false;
+  poll.stop();
+  trial.stop();
+  unmount();
+  unmount = () => {};
+  logoutButton.hidden = true;
+  fill(connection);
+  document.title = "Log in – Sluice";
+  login(main, () => {
+    announce("Logged in.");
+    enter();
+  });
+}
+
+async function start() {
+  theme.start(document.getElementById("theme"));
+  fill(document.getElementById("views"), VIEWS.map((view) => h("li", {}, anchors.get(view.name))));
+  // The address is the view's; the skip link must not change it.
+  document.getElementById("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
+  logoutButton.addEventListener("click", async () => {
+    await logout();
+    askForLogin();
+  });
+  onLoginNeeded(askForLogin);
+  addEventListener("hashchange", go);
+  try {
+    await request("GET", "/status");
+  } catch (error) {
+    if (error.status === 401) return;
+    onConnection(error);
+  }
+  enter();
+}
+
+start();

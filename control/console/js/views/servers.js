@@ -1,0 +1,186 @@
+// Virtual servers: what clients address, the real servers behind it, and how to take one out.
+
+import { announce, done, failed } from "../announce.js";
+import { get, path, request } from "../api.js";
+import { confirm } from "../dialog.js";
+import { rates } from "../counters.js";
+import { card, fill, h, head, problem } from "../dom.js";
+import { bits, count, endpoint, rate, words } from "../format.js";
+import { refresh, subscribe } from "../poll.js";
+import { link } from "../router.js";
+import { table } from "../table.js";
+
+export const servers = { name: "servers", title: "Virtual servers", mount };
+
+const STATES = {
+  up: ["up", "good"],
+  draining: ["draining", "warn"],
+  down: ["down", "bad"],
+};
+
+function mount(main) {
+  const body = h("div", { class: "stack" }, h("p", { class: "soft" }, "Reading the configuration…"));
+  fill(main, head("Virtual servers"), body);
+  let update = () => {};
+  let epoch = null;
+  let gone = false;
+
+  async function load() {
+    try {
+      const config = await get("/config");
+      if (gone) return;
+      update = show(body, config);
+    } catch (error) {
+      if (!gone) fill(body, problem(error));
+    }
+  }
+
+  const stop = subscribe((feed) => {
+    // Another epoch is another configuration.
+    if (feed.status.epoch !== epoch) {
+      epoch = feed.status.epoch;
+      load().then(() => update(feed));
+    } else {
+      update(feed);
+    }
+  });
+  return () => {
+    gone = true;
+    stop();
+  };
+}
+
+/** Builds the cards of a configuration; gives what fills them. */
+function show(body, config) {
+  const pools = new Map((config.pool ?? []).map((pool) => [pool.name, pool]));
+  const used = new Set();
+  const sections = (config.virtual_server ?? []).map((virtual) => {
+    used.add(virtual.pool);
+    return virtualServer(virtual, pools.get(virtual.pool));
+  });
+  const unused = [...pools.values()].filter((pool) => !used.has(pool.name));
+  sections.push(...unused.map(lonelyPool));
+  if (sections.length === 0) {
+    fill(body, h("p", { class: "note" }, "The configuration has no virtual server."));
+  } else {
+    fill(body, sections.map((section) => section.element));
+  }
+  return (feed) => sections.forEach((section) => section.update(feed));
+}
+
+function virtualServer(virtual, pool) {
+  const facts = h("p", { class: "soft" });
+  const list = realServers(pool);
+  const address = endpoint(virtual.address, virtual.port);
+  const sessions = h("a", { href: link("sessions", { service: virtual.name }) }, "Sessions", h("span", { class: "unseen" }, ` of ${virtual.name}`));
+  const how = [virtual.protocol, words(virtual.mode ?? "dnat"), words(virtual.scheduler ?? "round_robin"), virtual.persistence ? "persistent" : null];
+  const element = card(virtual.name, sessions,
+    h("p", {}, h("code", {}, address), ` · ${how.filter(Boolean).join(" · ")} · pool ${virtual.pool}`),
+    facts, list.element);
+  return {
+    element,
+    update(feed) {
+      const service = feed.stats.services.find((one) => one.kind === "virtual_server" && one.name === virtual.name);
+      if (service) facts.textContent = numbers(service, rates(feed, "services"));
+      list.update(feed);
+    },
+  };
+}
+
+function lonelyPool(pool) {
+  const list = realServers(pool);
+  return { element: card(`Pool ${pool.name}`, null, h("p", { class: "soft" }, "No virtual server uses it."), list.element), update: list.update };
+}
+
+function numbers(service, per) {
+  const bytes = [per(service, "bytes_original"), per(service, "bytes_reply")];
+  return [
+    `${count(service.sessions)} sessions`,
+    `${rate(per(service, "sessions_opened"))} new`,
+    `${bits(bytes[0])} from clients`,
+    `${bits(bytes[1])} to clients`,
+    `${count(service.refused)} refused`,
+  ].join(" · ");
+}
+
+function realServers(pool) {
+  const configured = new Map((pool?.server ?? []).map((server) => [`${pool.name}/${server.name}`, server]));
+  const sessions = (row) => h("a", { href: link("sessions", { server: row.name }) }, count(row.sessions), h("span", { class: "unseen" }, ` sessions of ${row.name}`));
+  const view = table({
+    caption: `Real servers of pool ${pool?.name}`,
+    empty: "The pool has no real server.",
+    key: (row) => row.name,
+    columns: [
+      { label: "Real server", text: (row) => row.plain, sort: (row) => row.plain },
+      { label: "Address", mono: true, text: (row) => row.address, sort: (row) => row.address },
+      { label: "State", badge: (row) => STATES[row.state] ?? [row.state, ""], sort: (row) => row.state },
+      { label: "Health", badge: (row) => row.health, sort: (row) => row.health[0] },
+      { label: "Weight", number: true, text: (row) => count(row.weight), sort: (row) => row.weight },
+      { label: "Sessions", number: true, node: sessions, sign: (row) => String(row.sessions), sort: (row) => row.sessions },
+      { label: "New", number: true, text: (row) => rate(row.opened), sort: (row) => row.opened ?? 0 },
+      { label: "To it", number: true, text: (row) => bits(row.sent), sort: (row) => row.sent ?? 0 },
+      { label: "From it", number: true, text: (row) => bits(row.answered), sort: (row) => row.answered ?? 0 },
+      { label: "Actions", actions: true, node: actions, sign: (row) => row.state },
+    ],
+  });
+  return {
+    element: view.element,
+    update(feed) {
+      const per = rates(feed, "servers");
+      view.update(feed.stats.servers.filter((server) => configured.has(server.name)).map((server) => {
+        const { name, address, port } = configured.get(server.name);
+        return {
+          name: server.name,
+          pool: pool.name,
+          plain: name,
+          address: endpoint(address, port),
+          state: server.state,
+          health: health(server),
+          weight: server.weight,
+          sessions: server.sessions,
+          opened: per(server, "sessions_opened"),
+          sent: per(server, "bytes_original"),
+          answered: per(server, "bytes_reply"),
+        };
+      }));
+    },
+  };
+}
+
+/** What checks say of a server, where the appliance checks it. */
+function health(server) {
+  const { health: state } = server;
+  if (!state) return ["not checked", ""];
+  return [words(state), { up: "good", healthy: "good", down: "bad", unhealthy: "bad" }[state] ?? "warn"];
+}
+
+function actions(row) {
+  const button = (text, state, kind) =>
+    h("button", { type: "button", class: `small ${kind}`, "aria-label": `${text} ${row.name}`, onclick: () => change(row, state) }, text);
+  return h("div", { class: "row" },
+    row.state === "up" ? button("Drain", "draining", "") : button("Enable", "up", "primary"),
+    row.state === "down" ? null : button("Disable", "down", "danger"));
+}
+
+async function change(row, state) {
+  const texts = {
+    draining: [`Drain ${row.name}?`, "It gets no new sessions; those that it has go on until they end.", "Drain"],
+    down: [`Disable ${row.name}?`, `It gets no new sessions, and its ${count(row.sessions)} sessions end at their next packet.`, "Disable"],
+    up: [`Enable ${row.name}?`, "It gets new sessions again.", "Enable"],
+  };
+  const [title, text, yes] = texts[state];
+  if (!(await confirm({ title, text, yes, danger: state === "down" }))) return;
+  try {
+    const to = path("config", "pool", row.pool, "server", row.plain);
+    await request("PATCH", to, {
+      body: { state },
+      type: "application/merge-patch+json",
+      query: { comment: `console: ${row.name} ${state}` },
+    });
+    done(`${row.name} is ${state} now.`);
+    announce(`${row.name} is ${state} now.`);
+    await refresh();
+  } catch (error) {
+    failed(error);
+  }
+}
