@@ -22,7 +22,7 @@ HUGE_MB := 1280
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 
 .PHONY: setup
 setup: ## install the Debian packages that are missing
@@ -47,6 +47,12 @@ test: setup ## all tests: pure ones first, then those between real hosts in name
 .PHONY: sim
 sim: ## the HA protocol in virtual time; SEEDS=5000 tries so many, SEED=7 tries that one
 	$(CARGO) test --locked --package sluice-ha --test sim -- --nocapture
+
+.PHONY: test-console
+test-console: setup ## the web console in a browser; pictures in target/console/
+	$(CARGO) build --locked
+	$(AS_ROOT) scripts/testbed $(HUGE_MB) \
+		$(CARGO) test --locked --package sluice-tests --test console
 
 .PHONY: lint
 lint: setup ## format, clippy and documentation, warnings denied
