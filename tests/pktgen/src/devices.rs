@@ -16,7 +16,7 @@ use sluice_dpdk::{
 
 use crate::cli::RunArgs;
 use crate::engine::Engine;
-use crate::live::{Line, Live};
+use crate::live::{Live, Table};
 use crate::profile::{self, Profile, ProfileError};
 use crate::report::{Report, WarmUpReport};
 use crate::run::{Run, RunError};
@@ -199,13 +199,17 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<(), Failure> {
     let stations = profile.stations(&macs).map_err(in_profile)?;
 
     let clock = Clock::start(eal);
-    let live = Arc::new(Live::new(
-        clock.hz(),
-        match tcp {
-            Some(_) => ["opened", "completed", "failed"],
-            None => ["sent", "received", "returned"],
-        },
-    ));
+    let live = Arc::new(match &tcp {
+        Some(_) => {
+            let columns = ["opened", "completed", "failed", "under way"];
+            Live::new(clock.hz(), columns, vec!["connections".into()])
+        }
+        None => {
+            let columns = ["sent", "received", "returned", "not back"];
+            let names = specs.iter().map(|spec| spec.name.clone()).collect();
+            Live::new(clock.hz(), columns, names)
+        }
+    });
     let generator = {
         let (stop, live) = (Arc::clone(&stop), Arc::clone(&live));
         let steps = arguments.step.then(steps);
@@ -244,15 +248,14 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<(), Failure> {
         };
         thread::spawn(eal, core, "pktgen", body).map_err(dpdk)?
     };
-    let mut line = Line::new(arguments.quiet || arguments.step);
-    let interval = Duration::from_millis(if line.is_some() { 500 } else { 10 });
+    let mut table = Table::new(&live, arguments.quiet || arguments.step);
+    let interval = Duration::from_millis(if table.is_some() { 500 } else { 10 });
     while !generator.is_finished() {
         std::thread::sleep(interval);
-        if let Some(line) = &mut line {
-            line.show(&live, interval.as_secs_f64());
+        if let Some(table) = &mut table {
+            table.show(&live, interval.as_secs_f64());
         }
     }
-    drop(line);
     let report = generator.join().map_err(dpdk)??;
     if let Some(report) = report {
         publish(&report, arguments)?;

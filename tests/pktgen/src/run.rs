@@ -188,9 +188,19 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
 
     fn publish(&mut self, now: u64) {
         if self.live.is_due(now) {
-            let totals = self.totals();
+            let row = |counts: &StreamCounts| {
+                let due = counts.sent + counts.reflected;
+                let came = counts.received + counts.returned;
+                [
+                    counts.sent,
+                    counts.received,
+                    counts.returned,
+                    due.saturating_sub(came),
+                ]
+            };
+            let streams = self.engine.streams.iter();
             self.live
-                .publish(now, totals.sent, totals.received, totals.returned);
+                .publish(now, streams.map(|stream| row(&stream.counts)));
         }
     }
 

@@ -93,7 +93,7 @@ fn with_run<T>(
         engine: Engine::new(appliance, HZ, stations, profile.streams().unwrap()),
         clock: &now as &dyn Fn() -> u64,
         stop: &AtomicBool::new(false),
-        live: &Live::new(HZ, [""; 3]),
+        live: &Live::new(HZ, [""; 4], Vec::new()),
     };
     body(&mut run, &profile)
 }

@@ -127,8 +127,9 @@ impl<I: Io, C: Fn() -> u64> TcpRun<'_, I, C> {
             if self.live.is_due(now) {
                 let counts = &self.engine.counts;
                 let failed = counts.timed_out + counts.reset;
-                self.live
-                    .publish(now, counts.opened, counts.completed, failed);
+                let active = u64::from(self.engine.active);
+                let row = [counts.opened, counts.completed, failed, active];
+                self.live.publish(now, std::iter::once(row));
             }
         }
     }
