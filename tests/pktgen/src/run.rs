@@ -219,12 +219,15 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
     /// Waits for what is under way since `from`, at most so long. Returns what never came.
     fn drain(&mut self, from: &Totals, ms: u32) -> u64 {
         let end = (self.clock)() + self.ms(u64::from(ms));
+        let mut before = u64::MAX;
         loop {
             let missing = missing(from, &self.totals());
-            let now = (self.clock)();
-            if missing == 0 || now >= end || self.stopped() {
+            // What lies there already is taken, even if the time is over.
+            let over = (self.clock)() >= end && missing == before;
+            if missing == 0 || over {
                 return missing;
             }
+            before = missing;
             self.engine.round(&self.clock, false);
         }
     }
