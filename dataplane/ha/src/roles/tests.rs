@@ -207,3 +207,44 @@ fn a_node_that_stood_still_lets_go_before_anything_else() {
     };
     assert_eq!(change, Some(gone));
 }
+
+#[test]
+fn votes_that_crossed_a_change_of_mind_do_not_count() {
+    let mut cluster = Cluster::pair(20, 10, None);
+    cluster.run(100);
+    let tell = |cluster: &mut Cluster, from: usize| {
+        let mut buffer = [0; PAYLOAD];
+        let len = cluster.nodes[from].payload(1 - from as u8, &mut buffer);
+        buffer[..len].to_vec()
+    };
+    let poll = |cluster: &mut Cluster, node: usize| {
+        cluster.now += 1;
+        let now = cluster.now;
+        while cluster.nodes[node].poll(now).is_some() {}
+    };
+    // B has heard that A is ready, and votes for it. That is under way to A ...
+    cluster.nodes[0].set_ready(true);
+    cluster.nodes[0].set_penalty(0, 15);
+    cluster.nodes[1].set_ready(true);
+    let mut said = tell(&mut cluster, 0);
+    said[10] = 20;
+    cluster.nodes[1].heard(0, &said);
+    poll(&mut cluster, 1);
+    let for_a = tell(&mut cluster, 1);
+    // ... when A, which has a lower priority meanwhile, has voted for B.
+    poll(&mut cluster, 0);
+    let mut claim = for_a.clone();
+    claim[11] = NOBODY;
+    cluster.nodes[0].heard(1, &claim);
+    poll(&mut cluster, 0);
+    let for_b = tell(&mut cluster, 0);
+    cluster.nodes[1].heard(0, &for_b);
+    poll(&mut cluster, 1);
+    // A changes its mind before it hears of B's claim.
+    cluster.nodes[0].heard(1, &for_a);
+    cluster.nodes[0].set_penalty(0, 0);
+    poll(&mut cluster, 0);
+    assert_eq!(cluster.holders(0), [], "neither knows of the other's claim");
+    cluster.run(10);
+    assert_eq!(cluster.holders(0), [0]);
+}

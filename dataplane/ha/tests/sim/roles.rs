@@ -53,6 +53,8 @@ pub(crate) struct Cluster {
     faults: Vec<(Fault, u32)>,
     /// Faults at a time.
     at_once: usize,
+    /// Of a thousand milliseconds, in how many somebody changes priorities.
+    swaying: u32,
     lost: u32,
     jitter: u32,
     now: u32,
@@ -80,8 +82,9 @@ impl Cluster {
             under_way: BTreeMap::new(),
             faults: vec![],
             at_once: rng.pick(&[1, 1, 1, 4]),
+            swaying: rng.pick(&[0, 10, 300]),
             lost: rng.pick(&[0, 5, 20]),
-            jitter: rng.below(4),
+            jitter: rng.below(8),
             now: 0,
             calm: 0,
             count: 0,
@@ -116,6 +119,10 @@ impl Cluster {
             self.mischief();
             self.step();
         }
+        for node in self.nodes.iter_mut().flatten() {
+            node.roles.set_draining(false);
+            (0..GROUPS).for_each(|group| node.roles.set_penalty(group, 0));
+        }
         for (fault, _) in std::mem::take(&mut self.faults) {
             self.end(fault);
         }
@@ -132,7 +139,21 @@ impl Cluster {
         }
     }
 
+    /// Trackers fail and recover, operators drain nodes: no faults, but changes of mind.
+    fn sway(&mut self) {
+        let node = self.rng.below(self.nodes.len() as u32) as usize;
+        let group = self.rng.below(GROUPS as u32) as usize;
+        let (penalty, drain) = (self.rng.pick(&[0, 0, 15]), self.rng.chance(100));
+        if let Some(node) = &mut self.nodes[node] {
+            node.roles.set_penalty(group, penalty);
+            node.roles.set_draining(drain);
+        }
+    }
+
     fn mischief(&mut self) {
+        if self.rng.chance(self.swaying) {
+            self.sway();
+        }
         let ended = self.faults.iter().position(|(_, until)| *until <= self.now);
         if let Some(at) = ended {
             let (fault, _) = self.faults.remove(at);
