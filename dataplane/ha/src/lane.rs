@@ -19,6 +19,7 @@ use crate::record::{self, Record};
 
 mod recv;
 mod send;
+mod timing;
 mod wire;
 
 pub use recv::Take;

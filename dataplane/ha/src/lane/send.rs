@@ -1,14 +1,11 @@
 //! The sending half: frames until they are acknowledged.
 
 use super::recv::Receiver;
+use super::timing::Timing;
 use super::wire::{Ack, Head};
 use super::{Counters, Event, LaneConfig};
 use crate::record::{self, Record};
 
-/// Bounds of the time after which an unacknowledged frame is repeated, milliseconds.
-const MIN_REPEAT: u32 = 6;
-const FIRST_REPEAT: u32 = 50;
-const MAX_REPEAT: u32 = 400;
 /// How often a peer that does not answer is asked, milliseconds.
 const PROBE: u32 = 50;
 /// A frame is taken for lost when one that left so many datagrams later has arrived.
@@ -97,9 +94,7 @@ pub(super) struct Sender {
     /// The latest of them that arrived.
     arrived: u64,
     flight: u32,
-    round_trip: Option<(u32, u32)>,
-    /// How often the wait for an answer was doubled since one came.
-    backoff: u32,
+    timing: Timing,
     /// When the first frame became the first, or was first sent.
     progress: u32,
     opened: bool,
@@ -127,8 +122,7 @@ impl Sender {
             order: 0,
             arrived: 0,
             flight: u32::MAX,
-            round_trip: None,
-            backoff: 0,
+            timing: Timing::default(),
             progress: 0,
             opened: false,
             alone: None,
@@ -142,7 +136,7 @@ impl Sender {
     }
 
     pub(super) fn restart(&mut self, counters: &mut Counters) {
-        self.round_trip = None;
+        self.timing = Timing::default();
         if self.phase == Phase::Open {
             self.stand_alone(Alone::Restarted, counters);
         } else {
@@ -253,7 +247,7 @@ impl Sender {
         }
         self.generation = self.generation.wrapping_add(1);
         (self.first, self.unsent, self.filling) = (0, 0, 0);
-        (self.lost, self.look, self.backoff) = (0, 0, 0);
+        (self.lost, self.look) = (0, 0);
         self.flight = u32::MAX;
         self.slots[0] = EMPTY;
         self.phase = Phase::Asking { asked: None };
@@ -365,7 +359,7 @@ impl Sender {
             self.stand_alone(Alone::Silent, counters);
             return;
         }
-        let repeat = self.repeat_after();
+        let repeat = self.timing.wait();
         if self.lost > 0 || now.wrapping_sub(self.slot(self.first).at) < repeat {
             return;
         }
@@ -383,18 +377,9 @@ impl Sender {
             position = position.wrapping_add(1);
         }
         self.look = self.first;
-        self.backoff = (self.backoff + 1).min(4);
+        self.timing.double();
         let under_way = self.unsent.wrapping_sub(self.first);
         self.flight = (under_way / 2).max(MIN_FLIGHT);
-    }
-
-    /// How long to wait for an acknowledgement (RFC 6298, without its minimum of a second).
-    fn repeat_after(&self) -> u32 {
-        let base = match self.round_trip {
-            Some((smooth, varies)) => (smooth + 4 * varies.max(1)).max(MIN_REPEAT),
-            None => FIRST_REPEAT,
-        };
-        (base << self.backoff).min(MAX_REPEAT.max(base))
     }
 
     pub(super) fn timeout(&self, now: u32) -> Option<u32> {
@@ -406,7 +391,7 @@ impl Sender {
             Phase::Open if self.lost > 0 || self.may_send_more() => Some(0),
             Phase::Open if self.unsent != self.first => {
                 let ago = now.wrapping_sub(self.slot(self.first).at);
-                Some(self.repeat_after().saturating_sub(ago))
+                Some(self.timing.wait().saturating_sub(ago))
             }
             Phase::Open => None,
         }
@@ -463,17 +448,8 @@ impl Sender {
         let took = (state == State::Sent && slot.once).then(|| now.wrapping_sub(slot.at));
         self.lost -= u32::from(state == State::Lost).min(self.lost);
         self.arrived = self.arrived.max(order);
-        // Only a frame that was sent once tells how long an answer takes (Karn's algorithm, RFC 6298
-        // section 3). Until one does, the longer wait stays.
         if let Some(took) = took {
-            self.backoff = 0;
-            self.round_trip = Some(match self.round_trip {
-                None => (took, took / 2),
-                Some((smooth, varies)) => (
-                    (7 * smooth + took).div_ceil(8),
-                    (3 * varies + smooth.abs_diff(took)).div_ceil(4),
-                ),
-            });
+            self.timing.measure(took);
         }
     }
 

@@ -12,8 +12,8 @@ const BEAT: u32 = 5;
 const GROUPS: usize = 3;
 /// When a started node becomes ready.
 const READY: u32 = 200;
-const TROUBLE: u32 = 6000;
-const QUIET: u32 = 3000;
+const TROUBLE: u32 = 3000;
+const QUIET: u32 = 1000;
 
 struct Beat {
     from: usize,
