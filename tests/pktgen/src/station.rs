@@ -84,7 +84,9 @@ impl Station {
     /// The MAC address of a host behind the port.
     fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddr> {
         let own = self.address == Some(address);
-        if !own && self.answers.place(address).is_none() {
+        // A range of answers may well contain the appliance's own address.
+        let foreign = self.gateway == Some(address) || self.answers.place(address).is_none();
+        if !own && foreign {
             return None;
         }
         if own || !self.mac_per_address {
@@ -167,6 +169,17 @@ mod tests {
         for other in [Ipv4Addr::new(10, 1, 0, 27), Ipv4Addr::new(10, 1, 0, 1)] {
             assert_eq!(station.hear(&request(other)), Heard::Nothing);
         }
+    }
+
+    #[test]
+    fn the_appliance_is_never_impersonated() {
+        let mut station = station();
+        station
+            .answers
+            .push(Ipv4Addr::new(10, 1, 0, 0), Ipv4Addr::new(10, 1, 0, 255));
+        let probe = request(Ipv4Addr::new(10, 1, 0, 1));
+        assert!(!matches!(station.hear(&probe), Heard::Answer(_)));
+        answer(station.hear(&request(Ipv4Addr::new(10, 1, 0, 3))));
     }
 
     #[test]
