@@ -24,6 +24,11 @@ pub const FUNCTIONS: &[&str] = &[
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",
     "rte_mempool_lookup",
+    // The hash table that ours is compared with.
+    "rte_hash_create",
+    "rte_hash_free",
+    "rte_hash_add_key",
+    "rte_hash_lookup_bulk",
     // Devices.
     "rte_dev_probe",
     "rte_dev_remove",
@@ -64,6 +69,7 @@ pub const CONSTANTS: &[&str] = &[
     "RTE_ETHER_ADDR_LEN",
     "RTE_ETH_XSTATS_NAME_SIZE",
     "RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)",
+    "RTE_HASH_(LOOKUP_BULK_MAX|NAMESIZE)",
     "RTE_MAX_ETHPORTS",
     "RTE_MEMPOOL_CACHE_MAX_SIZE",
     "RTE_PKTMBUF_HEADROOM",

@@ -45,6 +45,7 @@
 mod cores;
 mod device;
 mod eal;
+mod hash;
 mod io;
 mod link;
 mod log;
@@ -62,6 +63,7 @@ mod time;
 pub use cores::{CoreError, Cores};
 pub use device::{Device, DeviceError, DeviceInfo};
 pub use eal::{Eal, EalConfig, EalError, Pages, version};
+pub use hash::{HashError, RteHash};
 pub use io::WorkerIo;
 pub use link::Link;
 pub use log::LogLevel;
