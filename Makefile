@@ -20,6 +20,12 @@ endif
 # MiB of huge pages for one appliance; given back afterwards.
 HUGE_MB := 1280
 
+# The same for measurements: 16.5 million sessions, both generators, testpmd.
+BENCH_MB := 5120
+ifneq ($(ONLY),)
+BENCH_ARGS := --only $(ONLY)
+endif
+
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
@@ -53,6 +59,11 @@ test-console: setup ## the web console in a browser; pictures in target/console/
 	$(CARGO) build --locked
 	$(AS_ROOT) scripts/testbed $(HUGE_MB) \
 		$(CARGO) test --locked --package sluice-tests --test console
+
+.PHONY: bench
+bench: setup ## figures and a plot in target/bench; ONLY=nat44,table for some groups of them
+	$(CARGO) build --release --locked --package sluice --package sluice-pktgen --package sluice-bench
+	@scripts/testbed $(BENCH_MB) $(SUDO) target/release/sluice-bench $(BENCH_ARGS)
 
 .PHONY: lint
 lint: setup ## format, clippy and documentation, warnings denied
