@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_ha::hello::{Association, Event, Node, Zones};
 use sluice_ha::lane::{Lane, LaneConfig, Take};
@@ -11,7 +11,10 @@ use sluice_ha::record::{Identity, Progress, Record, SessionRecord, Stamp};
 use sluice_ha::seal::{KEY_LEN, Keyring, PreShared};
 use sluice_wire::{Family, V4, key};
 
-const RECORDS: u32 = 4_000_000;
+/// Records timed at once, and how often: the best counts, so that what else the machine does has
+/// little part in it.
+const RECORDS: u32 = 4096;
+const RUNS: u32 = 200;
 /// Records of a burst, after which what is there is sent.
 const BURST: u32 = 64;
 
@@ -93,19 +96,24 @@ fn run(what: &str, keyring: &Keyring, mtu: u16) {
         now += 1;
         exchange(&mut a, &mut b, now);
     }
-    let start = Instant::now();
-    for number in 0..RECORDS {
-        if a.push(&record(number)).is_err() {
-            println!("{what}: the lane closed");
-            return;
+    let mut best = Duration::MAX;
+    for run in 0..RUNS {
+        let start = Instant::now();
+        for number in 0..RECORDS {
+            if a.push(&record(run * RECORDS + number)).is_err() {
+                println!("{what}: the lane closed");
+                return;
+            }
+            if number % BURST == BURST - 1 {
+                now += 1;
+                exchange(&mut a, &mut b, now);
+            }
         }
-        if number % BURST == BURST - 1 {
-            now = 1000 + start.elapsed().as_millis() as u32;
-            exchange(&mut a, &mut b, now);
-        }
+        best = best.min(start.elapsed());
     }
-    let rate = f64::from(RECORDS) / start.elapsed().as_secs_f64() / 1e6;
-    println!("{what}: {rate:.2} M records/s sent and received ({received} received)");
+    assert_eq!(received, u64::from(RUNS * RECORDS));
+    let rate = f64::from(RECORDS) / best.as_secs_f64() / 1e6;
+    println!("{what}: {rate:.2} M records/s sent and received");
 }
 
 fn main() {
