@@ -77,10 +77,24 @@ export async function get(path, query) {
   return (await request("GET", path, { query })).data;
 }
 
-/** Reads JSON of a resource that this appliance may not have; null if so. */
-export async function getIfThere(path, query) {
+let description = null;
+
+/** Whether this appliance has a resource: its OpenAPI document says so. */
+export async function offers(path) {
+  description ??= get("/openapi.json");
   try {
-    return await get(path, query);
+    return `${BASE}${path}` in (await description).paths;
+  } catch {
+    description = null;
+    return false;
+  }
+}
+
+/** Reads JSON of a resource that this appliance may not have; null if so. */
+export async function getIfThere(path) {
+  if (!(await offers(path))) return null;
+  try {
+    return await get(path);
   } catch (error) {
     if (error.status === 404) return null;
     throw error;

@@ -6,30 +6,64 @@ import { field, fill, h, problem } from "./dom.js";
 /** Shows the form in `main`; `after` is called when somebody has logged in. */
 export function login(main, after) {
   const name = h("input", { type: "text", name: "username", autocomplete: "username", required: true, autocapitalize: "off", spellcheck: "false" });
-  const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
-  const message = h("div");
-  const button = h("button", { type: "submit", class: "primary" }, "Log in");
-  const form = h("form", { class: "card login", onsubmit: submit },
-    h("h1", { tabindex: "-1" }, "Log in"), field("User", name), field("Password", password), message, button);
-  fill(main, form);
-  name.focus();
-
-  async function submit(event) {
-    event.preventDefault();
-    button.disabled = true;
+  const password = secret("current-password");
+  const submit = async () => {
     try {
-      const { data } = await request("POST", "/login", { body: { user: name.value, password: password.value }, quiet: true });
-      if (!data.token) throw new Problem(200, { title: "The appliance gave no token" });
-      token.set(data.token);
-      after();
+      const user = await enter(name.value, password.value);
+      if (user.must_change_password) change(main, name.value, password.value, after);
+      else after();
     } catch (error) {
       password.value = "";
-      fill(message, problem(error));
-      password.focus();
-    } finally {
-      button.disabled = false;
+      throw error;
     }
-  }
+  };
+  form(main, "Log in", [field("User", name), field("Password", password)], submit);
+  name.focus();
+}
+
+/** The first password, and one that somebody else has set, are to be changed before anything else. */
+function change(main, name, old, after) {
+  const first = secret("new-password");
+  const again = secret("new-password");
+  const submit = async () => {
+    if (first.value !== again.value) throw new Problem(0, { title: "The two are not the same" });
+    await request("PUT", "/password", { body: { old, new: first.value }, quiet: true });
+    // That has ended the login.
+    await enter(name, first.value);
+    after();
+  };
+  form(main, "Choose a new password", [field("New password", first, "twelve characters or more"), field("The same again", again)], submit);
+  first.focus();
+}
+
+function secret(autocomplete) {
+  return h("input", { type: "password", autocomplete, required: true });
+}
+
+async function enter(user, password) {
+  const { data } = await request("POST", "/login", { body: { user, password }, quiet: true });
+  token.set(data.secret);
+  return data;
+}
+
+function form(main, title, fields, submit) {
+  const message = h("div");
+  const button = h("button", { type: "submit", class: "primary" }, title);
+  fill(main, h("form", {
+    class: "card login",
+    onsubmit: async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      fill(message);
+      try {
+        await submit();
+      } catch (error) {
+        fill(message, problem(error));
+      } finally {
+        button.disabled = false;
+      }
+    },
+  }, h("h1", { tabindex: "-1" }, title), fields, message, button));
 }
 
 /** Has the appliance forget the token, and forgets it here. */

@@ -1,7 +1,7 @@
 // The frame: navigation, login, and one view at a time.
 
 import { announce } from "./announce.js";
-import { onLoginNeeded, request, token } from "./api.js";
+import { getIfThere, onLoginNeeded, request, token } from "./api.js";
 import { fill, h, setText } from "./dom.js";
 import { login, logout } from "./login.js";
 import * as poll from "./poll.js";
@@ -9,13 +9,14 @@ import { link, parse } from "./router.js";
 import * as theme from "./theme.js";
 import * as trial from "./trial.js";
 import { config } from "./views/config.js";
+import { ha } from "./views/ha.js";
 import { nat } from "./views/nat.js";
 import { network } from "./views/network.js";
 import { overview } from "./views/overview.js";
 import { servers } from "./views/servers.js";
 import { sessions } from "./views/sessions.js";
 
-const VIEWS = [overview, servers, sessions, nat, network, config];
+const VIEWS = [overview, servers, sessions, nat, network, ha, config];
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
@@ -59,9 +60,24 @@ function onConnection(error) {
   if (status) setText(document.getElementById("node"), `${status.name} · ${status.version}`);
 }
 
+/** Hides the links of views that this appliance has nothing for. */
+async function hideMissing() {
+  for (const view of VIEWS.filter((one) => one.isThere)) {
+    const there = await view.isThere().catch(() => false);
+    anchors.get(view.name).parentElement.hidden = !there;
+  }
+}
+
+async function showUser() {
+  const me = token.get() === null ? null : await getIfThere("/whoami").catch(() => null);
+  logoutButton.textContent = me ? `Log out ${me.name}` : "Log out";
+  logoutButton.hidden = token.get() === null;
+}
+
 function enter() {
   open = true;
-  logoutButton.hidden = token.get() === null;
+  showUser();
+  hideMissing();
   poll.start(onConnection);
   trial.start(document.getElementById("trial"));
   show();
@@ -85,7 +101,7 @@ function askForLogin() {
 
 async function start() {
   theme.start(document.getElementById("theme"));
-  fill(document.getElementById("views"), VIEWS.map((view) => h("li", {}, anchors.get(view.name))));
+  fill(document.getElementById("views"), VIEWS.map((view) => h("li", { hidden: Boolean(view.isThere) }, anchors.get(view.name))));
   // The address is the view's; the skip link must not change it.
   document.getElementById("skip").addEventListener("click", (event) => {
     event.preventDefault();

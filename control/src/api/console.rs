@@ -47,6 +47,7 @@ files! {
     "js/views/config.js"
     "js/views/config-edit.js"
     "js/views/config-history.js"
+    "js/views/ha.js"
     "js/views/nat.js"
     "js/views/network.js"
     "js/views/overview.js"

@@ -1,7 +1,7 @@
 // Virtual servers: what clients address, the real servers behind it, and how to take one out.
 
 import { announce, done, failed } from "../announce.js";
-import { get, path, request } from "../api.js";
+import { get, getIfThere, path, request } from "../api.js";
 import { confirm } from "../dialog.js";
 import { rates } from "../counters.js";
 import { card, fill, h, head, problem } from "../dom.js";
@@ -24,12 +24,20 @@ function mount(main) {
   let update = () => {};
   let epoch = null;
   let gone = false;
+  // What checks have found, by pool and name; null where the appliance has none.
+  let found = null;
+
+  async function check() {
+    const answer = await getIfThere("/health");
+    const servers = answer?.pools.flatMap((pool) => pool.servers.map((server) => [`${pool.name}/${server.name}`, server]));
+    found = servers ? new Map(servers) : null;
+  }
 
   async function load() {
     try {
-      const config = await get("/config");
+      const [config] = await Promise.all([get("/config"), check()]);
       if (gone) return;
-      update = show(body, config);
+      update = show(body, config, found !== null);
     } catch (error) {
       if (!gone) fill(body, problem(error));
     }
@@ -39,9 +47,11 @@ function mount(main) {
     // Another epoch is another configuration.
     if (feed.status.epoch !== epoch) {
       epoch = feed.status.epoch;
-      load().then(() => update(feed));
+      load().then(() => update(feed, found));
     } else {
-      update(feed);
+      update(feed, found);
+      // Shown at the next step; a failure of it is one of the connection, and shown there.
+      if (found) check().catch(() => {});
     }
   });
   return () => {
@@ -51,26 +61,26 @@ function mount(main) {
 }
 
 /** Builds the cards of a configuration; gives what fills them. */
-function show(body, config) {
+function show(body, config, checked) {
   const pools = new Map((config.pool ?? []).map((pool) => [pool.name, pool]));
   const used = new Set();
   const sections = (config.virtual_server ?? []).map((virtual) => {
     used.add(virtual.pool);
-    return virtualServer(virtual, pools.get(virtual.pool));
+    return virtualServer(virtual, pools.get(virtual.pool), checked);
   });
   const unused = [...pools.values()].filter((pool) => !used.has(pool.name));
-  sections.push(...unused.map(lonelyPool));
+  sections.push(...unused.map((pool) => lonelyPool(pool, checked)));
   if (sections.length === 0) {
     fill(body, h("p", { class: "note" }, "The configuration has no virtual server."));
   } else {
     fill(body, sections.map((section) => section.element));
   }
-  return (feed) => sections.forEach((section) => section.update(feed));
+  return (feed, found) => sections.forEach((section) => section.update(feed, found));
 }
 
-function virtualServer(virtual, pool) {
+function virtualServer(virtual, pool, checked) {
   const facts = h("p", { class: "soft" });
-  const list = realServers(pool);
+  const list = realServers(pool, checked);
   const address = endpoint(virtual.address, virtual.port);
   const sessions = h("a", { href: link("sessions", { service: virtual.name }) }, "Sessions", h("span", { class: "unseen" }, ` of ${virtual.name}`));
   const how = [virtual.protocol, words(virtual.mode ?? "dnat"), words(virtual.scheduler ?? "round_robin"), virtual.persistence ? "persistent" : null];
@@ -79,16 +89,16 @@ function virtualServer(virtual, pool) {
     facts, list.element);
   return {
     element,
-    update(feed) {
+    update(feed, found) {
       const service = feed.stats.services.find((one) => one.kind === "virtual_server" && one.name === virtual.name);
       if (service) facts.textContent = numbers(service, rates(feed, "services"));
-      list.update(feed);
+      list.update(feed, found);
     },
   };
 }
 
-function lonelyPool(pool) {
-  const list = realServers(pool);
+function lonelyPool(pool, checked) {
+  const list = realServers(pool, checked);
   return { element: card(`Pool ${pool.name}`, null, h("p", { class: "soft" }, "No virtual server uses it."), list.element), update: list.update };
 }
 
@@ -103,7 +113,7 @@ function numbers(service, per) {
   ].join(" · ");
 }
 
-function realServers(pool) {
+function realServers(pool, checked) {
   const configured = new Map((pool?.server ?? []).map((server) => [`${pool.name}/${server.name}`, server]));
   const sessions = (row) => h("a", { href: link("sessions", { server: row.name }) }, count(row.sessions), h("span", { class: "unseen" }, ` sessions of ${row.name}`));
   const view = table({
@@ -114,7 +124,10 @@ function realServers(pool) {
       { label: "Real server", text: (row) => row.plain, sort: (row) => row.plain },
       { label: "Address", mono: true, text: (row) => row.address, sort: (row) => row.address },
       { label: "State", badge: (row) => STATES[row.state] ?? [row.state, ""], sort: (row) => row.state },
-      { label: "Health", badge: (row) => row.health, sort: (row) => row.health[0] },
+      ...(checked ? [
+        { label: "Health", badge: (row) => health(row.check), sort: (row) => row.check?.health ?? "" },
+        { label: "Why", text: why },
+      ] : []),
       { label: "Weight", number: true, text: (row) => count(row.weight), sort: (row) => row.weight },
       { label: "Sessions", number: true, node: sessions, sign: (row) => String(row.sessions), sort: (row) => row.sessions },
       { label: "New", number: true, text: (row) => rate(row.opened), sort: (row) => row.opened ?? 0 },
@@ -125,17 +138,18 @@ function realServers(pool) {
   });
   return {
     element: view.element,
-    update(feed) {
+    update(feed, found) {
       const per = rates(feed, "servers");
       view.update(feed.stats.servers.filter((server) => configured.has(server.name)).map((server) => {
-        const { name, address, port } = configured.get(server.name);
+        const { name, address, port, state } = configured.get(server.name);
         return {
           name: server.name,
           pool: pool.name,
           plain: name,
           address: endpoint(address, port),
-          state: server.state,
-          health: health(server),
+          // What was asked for; what checks make of it is its health.
+          state: state ?? "up",
+          check: found?.get(server.name),
           weight: server.weight,
           sessions: server.sessions,
           opened: per(server, "sessions_opened"),
@@ -147,11 +161,16 @@ function realServers(pool) {
   };
 }
 
-/** What checks say of a server, where the appliance checks it. */
-function health(server) {
-  const { health: state } = server;
-  if (!state) return ["not checked", ""];
-  return [words(state), { up: "good", healthy: "good", down: "bad", unhealthy: "bad" }[state] ?? "warn"];
+/** What checks have found. */
+function health(check) {
+  const kinds = { up: "good", down: "bad", unknown: "warn" };
+  return [words(check?.health ?? "unchecked"), kinds[check?.health] ?? ""];
+}
+
+function why(row) {
+  const { check } = row;
+  if (check?.health === "down") return check.last_error ?? "";
+  return check?.took_us === undefined ? "" : `answered in ${count(check.took_us)} µs`;
 }
 
 function actions(row) {
