@@ -2,6 +2,8 @@
 
 mod cli;
 mod devices;
+mod ha;
+mod random;
 mod run;
 mod signals;
 mod workers;

@@ -26,6 +26,7 @@ use crate::cli::{CheckArgs, LogFormat, RunArgs};
 use crate::devices::{self, Devices, OpenError, Running};
 use crate::signals::{Request, Requests};
 use crate::workers::{Crew, CrewError, Idle, Plan};
+use crate::{ha, random};
 
 /// DPDK's argument for running without huge pages: slow, and enough for a try on a small machine.
 const NO_HUGE: &str = "--no-huge";
@@ -168,9 +169,9 @@ impl DataPlane {
             cores.workers.len()
         );
         let mtu = config
-            .ports
+            .devices()
             .iter()
-            .map(|port| port.mtu)
+            .map(|device| device.mtu)
             .max()
             .unwrap_or(1500);
         let pool = Pool::create(eal, &PoolConfig::for_mtu(system.packet_buffers, mtu))?;
@@ -195,9 +196,10 @@ impl DataPlane {
             config::Idle::Backoff => Idle::BackOff,
         };
         let running = Running { ports, pool };
+        let ha = ha::parts(&config, &facts).map_err(Failure::Random)?;
         let (controller, sides) =
             Controller::new(config, facts, Box::new(running), crate::cli::version())?;
-        let secret = random()?;
+        let secret = random::words().map_err(Failure::Random)?;
         let near = |core| HugeMemory::near_core(eal, core);
         let tallies = cores
             .workers
@@ -225,6 +227,7 @@ impl DataPlane {
                 publisher: side.publisher,
                 loads: Loads::new(&mut near(core), tally, others)?,
                 secret,
+                ha: ha.clone(),
             };
             plans.push(Plan {
                 core,
@@ -316,16 +319,4 @@ fn limits(config: &Config, layout: Layout) -> Limits {
         },
         ..defaults
     }
-}
-
-/// Words that nobody outside can know.
-fn random() -> Result<[u64; 4], Failure> {
-    let mut words = [0; 4];
-    for word in &mut words {
-        let mut bytes = [0; 8];
-        let mut source = std::fs::File::open("/dev/urandom").map_err(Failure::Random)?;
-        std::io::Read::read_exact(&mut source, &mut bytes).map_err(Failure::Random)?;
-        *word = u64::from_ne_bytes(bytes);
-    }
-    Ok(words)
 }

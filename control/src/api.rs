@@ -10,6 +10,7 @@ mod config;
 mod console;
 mod extract;
 mod guard;
+mod ha;
 mod neighbours;
 mod openapi;
 mod parts;
@@ -59,6 +60,7 @@ fn described() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(status::read))
         .routes(routes!(stats::read))
+        .routes(routes!(ha::read))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(neighbours::list))
         .routes(routes!(routes::list))

@@ -8,6 +8,7 @@ mod services;
 use sluice_dataplane::host::{Allow, HostPolicy};
 use sluice_dataplane::published::Layout;
 use sluice_dataplane::services::ServiceMap;
+use sluice_dataplane::shared_names::SharedNames;
 use sluice_dataplane::snapshot::Snapshot;
 use sluice_dataplane::stack::routes::RouteError;
 use sluice_dataplane::steer::{Spread, SpreadError, Steering};
@@ -107,8 +108,13 @@ fn compile_with(
         .collect();
     let mut services = services::Services::new(config, &zones, registry)?;
     let virtual_servers = services.virtual_servers()?;
-    let nat = services.nat()?;
+    let mut nat = services.nat()?;
+    if let Some(ha) = &config.ha {
+        nat.divide(ha.node > ha.peer);
+    }
     let firewall = services.firewall(zone_names.len() as u8)?;
+    let named = || SharedNames::new(&zone_names, &services.names, &services.servers);
+    let shared_names = config.ha.as_ref().map(|_| named());
     Ok(Snapshot {
         epoch,
         devices: ports.devices,
@@ -127,6 +133,7 @@ fn compile_with(
         host: config.host.as_ref().map(|host| policy(host, &zones)),
         icmp_errors_per_s: config.icmp.errors_per_second,
         service_names: services.names,
+        shared_names,
     })
 }
 

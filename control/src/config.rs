@@ -11,6 +11,7 @@ mod duration;
 pub mod edit;
 mod firewall;
 mod forward;
+mod ha;
 mod host;
 mod icmp;
 mod names;
@@ -39,6 +40,7 @@ pub use api::{Api, RawApi};
 pub use cross::MAX_MEMBERS;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
+pub use ha::{Ha, MAX_NODES, RawHa, Sync};
 pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
 pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
@@ -72,6 +74,8 @@ pub struct Config {
     pub system: System,
     /// `[api]`
     pub api: Api,
+    /// `[ha]`
+    pub ha: Option<Ha>,
     /// Zones, in the order in which ports name them.
     pub zones: Vec<Name>,
     /// `[[port]]`
@@ -158,6 +162,7 @@ impl Config {
         let top = book.top();
         let system = raw.system.check(&top.key("system"));
         let api = raw.api.check(&top.key("api"));
+        let ha = place::optional(raw.ha.as_ref(), |ha| ha.check(&top.key("ha")));
         let ports = top.key("port").each(&raw.port, RawPort::check);
         let routes = top.key("route").each(&raw.route, RawRoute::check);
         let firewall = raw.firewall.check(&top.key("firewall"));
@@ -189,6 +194,7 @@ impl Config {
             raw: RawConfig::default(),
             system: system?,
             api: api?,
+            ha: ha?,
             zones: zones?,
             ports: ports?,
             routes: routes?,
@@ -206,7 +212,8 @@ impl Config {
         })
     }
 
-    /// The devices of all ports, each once, in the order in which ports name them.
+    /// The devices of all ports, each once, in the order in which ports name them; last, that of the
+    /// HA link.
     pub fn devices(&self) -> Vec<Device> {
         let mut devices: Vec<Device> = Vec::new();
         for port in &self.ports {
@@ -233,6 +240,24 @@ impl Config {
             device.mac = settings.mac.or(device.mac);
             device.mtu = device.mtu.max(port.mtu);
             device.tagged |= port.vlan.is_some();
+        }
+        if let Some(ha) = &self.ha {
+            // A corrected packet travels with every byte that it came with.
+            let mtu = devices.iter().map(|device| device.mtu).max();
+            devices.push(Device {
+                name: ha.device.clone(),
+                queues: u16::try_from(self.system.workers.len()).unwrap_or(u16::MAX),
+                queues_given: false,
+                rss: Rss::default(),
+                rss_key: None,
+                mac: None,
+                mtu: ha
+                    .mtu
+                    .unwrap_or_default()
+                    .max(mtu.unwrap_or_default())
+                    .max(1500),
+                tagged: true,
+            });
         }
         devices
     }

@@ -7,6 +7,7 @@
 mod action;
 mod change;
 mod devices;
+mod ha;
 mod link;
 mod pending;
 mod questions;
@@ -40,6 +41,7 @@ pub use change::{
     PartView, Revisions, Target, Terms, Touched, TouchedBy, Verdict, What, Which,
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
+pub use ha::{Ha, PeerState};
 pub use stats::{Counts, DeviceStats, PortStats, ServerStats, ServiceStats, Stats, WorkerStats};
 pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
@@ -243,6 +245,11 @@ impl Controller {
             Action::Compare { from, to } => self.compare(&from, &to),
             Action::ListRevisions => Ok(Outcome::Revisions(self.revisions())),
             Action::ReadRevision(number) => self.read_revision(number),
+            Action::Ha => {
+                let ha = self.config.ha.as_ref();
+                let read = |ha| Box::new(Ha::read(ha, &self.published));
+                Ok(Outcome::Ha(ha.map(read)))
+            }
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
@@ -403,6 +410,17 @@ impl Controller {
                 let details = json!({ "port": port, "address": address });
                 let events = &self.ledger.events;
                 events.publish("neighbour.lost", Severity::Warning, message, details);
+            }
+            Event::PeerUp => tracing::info!("the other appliance is there"),
+            Event::PeerDown => {
+                tracing::warn!("the other appliance does not answer; its sessions are taken over");
+            }
+            Event::PeerVersion { oldest, newest } => {
+                tracing::error!(
+                    oldest,
+                    newest,
+                    "the other appliance speaks no version of the HA protocol that we do"
+                );
             }
         }
     }

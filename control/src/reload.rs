@@ -31,6 +31,12 @@ pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<()
         );
         findings.push(finding(&["host", "namespace"], found));
     }
+    if running.ha != new.ha {
+        findings.push(finding(
+            &["ha"],
+            "differs from what the process was started with".to_owned(),
+        ));
+    }
     devices(running, facts, new, &mut findings);
     if findings.is_empty() {
         Ok(())

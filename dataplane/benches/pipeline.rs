@@ -218,6 +218,7 @@ fn run(sessions: usize) {
         publisher: publishers.remove(0),
         loads: Loads::new(&mut Heap, Tally::new(&mut Heap, 4).unwrap(), []).unwrap(),
         secret: [1, 2, 3, 4],
+        ha: None,
     };
     let mut worker = Worker::new(source, &mut Heap, parts, 0).unwrap();
     let start = Instant::now();

@@ -123,6 +123,10 @@ drop_reasons! {
     HostQueueFull = "host_queue_full",
     /// The host has more connections than are remembered.
     HostTableFull = "host_table_full",
+    /// On the HA link: neither a packet that the peer handed on, nor of the HA protocol.
+    HaForged = "ha_forged",
+    /// A datagram of the HA link that is damaged, repeated, or not from the peer.
+    HaRefused = "ha_refused",
     /// No packet buffer for the answer or for what had to be changed.
     NoBuffer = "no_buffer",
     /// The device did not take it for transmission.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use sluice_wire::Key;
+use sluice_wire::{Key, MacAddr};
 
 use crate::io::DeviceId;
 use crate::snapshot::PortId;
@@ -57,6 +57,17 @@ pub struct Passed<F> {
     pub why: Why,
     /// Fragments: what is known of the datagram. Everything else is parsed anew.
     pub datagram: Option<Datagram>,
+    /// The other appliance received it, and handed it to us as the owner of its session.
+    pub corrected: bool,
+}
+
+/// How the other appliance is to be spoken to. Boxed, because it comes once in an hour.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerUp {
+    /// What the two nodes agreed on.
+    pub session: sluice_ha::Session,
+    /// Its MAC address on the HA link.
+    pub mac: MacAddr,
 }
 
 /// A message between workers.
@@ -89,6 +100,17 @@ pub enum Message<F> {
     },
     /// A neighbour was heard.
     Neighbour(Learned),
+    /// A received datagram of the HA link, of one of your lanes.
+    HaDatagram(F),
+    /// Records of the other appliance about sessions that are yours to keep: a frame made here, in
+    /// which they stand as on the wire.
+    HaRecords(F),
+    /// The other appliance is there, or there again, or has other keys.
+    PeerUp(Box<PeerUp>),
+    /// The other appliance is dead.
+    PeerDown,
+    /// It has told on this lane everything that it had.
+    PeerTold(u8),
 }
 
 /// A worker's view of all rings: its own to empty, the others' to push to.

@@ -18,6 +18,7 @@ pub mod published;
 pub mod rewrite;
 pub mod services;
 pub mod session;
+pub mod shared_names;
 pub mod snapshot;
 pub mod stack;
 pub mod steer;

@@ -75,6 +75,17 @@ pub enum Event {
         /// The next hop.
         address: std::net::IpAddr,
     },
+    /// The other appliance is there.
+    PeerUp,
+    /// The other appliance does not answer any more.
+    PeerDown,
+    /// The other appliance speaks no version of the protocol that we do.
+    PeerVersion {
+        /// The oldest that it speaks.
+        oldest: u8,
+        /// The newest.
+        newest: u8,
+    },
 }
 
 /// Control's end of the two queues.

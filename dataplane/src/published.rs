@@ -58,6 +58,20 @@ counters! {
         Forwarded = "forwarded",
         /// Frames given to the node that owns their session.
         Redirected = "redirected",
+        /// Of the redirected: packets of sessions that the peer owns.
+        RedirectedReplica = "redirected_replica",
+        /// Of the redirected: packets that open no session and have none here.
+        RedirectedNoSession = "redirected_no_session",
+        /// Of the redirected: to an address and port that NAT gives away, but no session here has.
+        RedirectedPort = "redirected_port",
+        /// Of the redirected: ICMP errors about no packet of ours.
+        RedirectedError = "redirected_icmp_error",
+        /// Of the redirected: packets that policy lets open no session.
+        RedirectedRefused = "redirected_refused",
+        /// Of the redirected: packets that came before the peer had told all that it knows.
+        RedirectedJoining = "redirected_joining",
+        /// Frames that the peer received, and gave to this node (part of `received`).
+        CorrectedReceived = "corrected_received",
         /// Frames given to the host stack.
         Punted = "punted",
         /// Frames to the appliance itself: ARP, neighbour discovery, echo, ICMP errors.
@@ -100,6 +114,26 @@ counters! {
         BusyPolls = "busy_polls",
         /// Times that it slept because there was nothing.
         Sleeps = "sleeps",
+        /// Sessions taken over from a peer that died, or that did not know them.
+        SessionsTakenOver = "sessions_taken_over",
+        /// Copies of the peer's sessions, at the moment.
+        SessionsReplica = "sessions_replica",
+        /// Sessions of ours that the peer may not know yet, at the moment.
+        SessionsUntold = "sessions_untold",
+        /// Records put in the stream to the peer.
+        HaRecordsSent = "ha_records_sent",
+        /// Records that the peer sent.
+        HaRecordsReceived = "ha_records_received",
+        /// Records that found no room, here or there.
+        HaRecordsLost = "ha_records_lost",
+        /// Records that say other than what is known here: of tuples that both nodes have, or late.
+        HaConflicts = "ha_conflicts",
+        /// Records of zones that the configuration does not have.
+        HaRecordsForeign = "ha_records_foreign",
+        /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present.
+        PeerState = "peer_state",
+        /// Frames of records that the peer has not acknowledged, at the moment.
+        HaLag = "ha_lag",
         /// Epoch of the snapshot that it works by, at the moment.
         Epoch = "epoch",
     }

@@ -19,6 +19,7 @@ use crate::lb::maglev::MaglevTable;
 use crate::lb::rendezvous::Rendezvous;
 use crate::nat::rules::Nat;
 use crate::services::ServiceMap;
+use crate::shared_names::SharedNames;
 use crate::stack::routes::Routes;
 use crate::steer::Steering;
 use crate::timeouts::Timeouts;
@@ -89,6 +90,8 @@ pub struct Snapshot {
     pub icmp_errors_per_s: u32,
     /// By [`ServiceId`]: its kind and name, for the API; gaps are `None`.
     pub service_names: Vec<Option<ServiceName>>,
+    /// What the other appliance calls zones, services and servers; `None` where there is none.
+    pub shared_names: Option<SharedNames>,
 }
 
 impl Snapshot {

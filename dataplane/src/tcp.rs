@@ -112,6 +112,21 @@ pub fn open<F: Family>(original: &mut Flow<F>, reply: &mut Flow<F>, segment: &Se
     set_state(original, reply, state);
 }
 
+/// Goes on with a connection whose numbers may have moved on unseen: those of `segment`, of `this`
+/// flow, count. False if it says nothing about them; a connection that is still being opened needs
+/// none.
+pub fn resume<F: Family>(this: &mut Flow<F>, other: &mut Flow<F>, segment: &Segment) -> bool {
+    let state = State::from_u8(this.state);
+    if matches!(state, State::SynSent | State::SynReceived | State::Closed) {
+        return true;
+    }
+    let says = segment.flags & (SYN | RST | ACK) == ACK;
+    if says {
+        window::adopt(this, other, segment);
+    }
+    says
+}
+
 /// How long a connection that is over refuses a SYN with an older sequence number. Hosts forget
 /// sooner than that, and initial numbers (RFC 6528) come round within minutes, so later they say
 /// nothing.

@@ -15,6 +15,7 @@
 //! - `fragments`: datagrams in pieces
 //! - `pass`: packets that belong to another worker
 //! - `egress`, `forward`: to the device
+//! - `ha`: the other appliance: packets that belong to it, sessions that are told of
 //! - `tick`: timers, expiry, messages of control, publishing counters
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ mod egress;
 mod errors;
 mod forward;
 mod fragments;
+mod ha;
 mod hit;
 mod host;
 mod limits;
@@ -60,10 +62,12 @@ mod tables;
 mod tally;
 mod tick;
 
+pub use ha::HaParts;
 pub use limits::Limits;
 
 use burst::Scratch;
 use egress::Egress;
+use ha::Ha;
 use mail::Mail;
 use tables::Tables;
 use tally::Tally;
@@ -90,6 +94,8 @@ pub struct Parts<F> {
     pub loads: Loads,
     /// Random words, the same for all workers.
     pub secret: [u64; 4],
+    /// The other appliance, if there is to be one.
+    pub ha: Option<HaParts>,
 }
 
 /// A worker. `I` brings its queues; nothing in here is shared but rings and published counters.
@@ -124,6 +130,8 @@ pub struct Worker<I: Io> {
     tally: Tally,
     publisher: Publisher,
     tick: Tick,
+    /// `None` where there is no other appliance.
+    ha: Option<Box<Ha>>,
 }
 
 impl<I: Io> Worker<I> {
@@ -146,6 +154,7 @@ impl<I: Io> Worker<I> {
             publisher,
             loads,
             secret,
+            ha,
         } = parts;
         let (id, workers) = (rings.me(), rings.workers());
         let hasher = KeyHasher::new(secret);
@@ -158,13 +167,15 @@ impl<I: Io> Worker<I> {
         });
         let mut balancer = Balancer::new(memory, &limits.balancer, (id, workers), loads, hasher)?;
         balancer.on_snapshot(&snapshot);
+        let names = snapshot.shared_names.as_ref();
+        let zones = names.map_or(Vec::new(), |names| names.zones().to_vec());
         let layout = publisher.published().layout();
         let mut worker = Self {
             id,
             now,
             rx: Some(Box::default()),
             scratch: Some(Box::default()),
-            tables: Tables::new(memory, &limits, workers, hasher)?,
+            tables: Tables::new(memory, &limits, workers, hasher, ha.is_some())?,
             paths: Paths::new(limits.paths, limits.neighbours),
             neighbours: Neighbours::new(
                 neighbour::Limits {
@@ -182,7 +193,7 @@ impl<I: Io> Worker<I> {
             leases: Leaser::new(id, hasher),
             mappings: Mappings::new(id, workers, hasher, limits.mappings, limits.contacts),
             balancer,
-            egress: Egress::new(via),
+            egress: Egress::new(via).redirecting_by(ha.as_ref().map(|ha| ha.device)),
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
             announcements: RateLimit::new(ANNOUNCEMENTS_PER_S, now),
             strangers: RateLimit::new(strangers_per_s(&snapshot), now),
@@ -197,6 +208,7 @@ impl<I: Io> Worker<I> {
             tally: Tally::new(layout.ports, layout.services, layout.servers),
             publisher,
             tick: Tick::new(now),
+            ha: ha.map(|ha| Box::new(Ha::new(ha, id, workers, &zones, now))),
         };
         worker.announce();
         Ok(worker)
@@ -216,6 +228,7 @@ impl<I: Io> Worker<I> {
         self.now = now;
         let mut busy = false;
         let mut frames = self.rx.take().unwrap_or_default();
+        let ha_device = self.ha.as_ref().map(|ha| ha.device());
         for device in (0..self.snapshot.devices.len()).map(|device| DeviceId(device as u16)) {
             self.io.rx(device, &mut frames);
             if self.rings.workers() > 1 {
@@ -223,7 +236,11 @@ impl<I: Io> Worker<I> {
             }
             if !frames.is_empty() {
                 busy = true;
-                self.burst(device, &mut frames);
+                if ha_device == Some(device) {
+                    self.ha_burst(&mut frames);
+                } else {
+                    self.burst(device, &mut frames);
+                }
             }
         }
         self.rx = Some(frames);
@@ -232,6 +249,7 @@ impl<I: Io> Worker<I> {
             busy |= self.take_from_host();
         }
         self.tick();
+        self.ha_poll();
         self.egress.flush(&mut self.io, &self.rings);
         self.counters.count(WorkerCounter::Polls);
         self.counters.add(WorkerCounter::BusyPolls, u64::from(busy));

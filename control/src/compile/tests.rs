@@ -56,6 +56,7 @@ fn every_example_compiles() {
             include_str!("../../../examples/nat-gateway.toml"),
         ),
         ("both", include_str!("../../../examples/both.toml")),
+        ("ha", include_str!("../../../examples/ha.toml")),
     ] {
         let snapshot = compiled(text);
         assert_eq!(snapshot.ports.len(), 2, "{name}");
@@ -308,4 +309,27 @@ fn devices_keep_their_order_when_ports_change_theirs() {
         (after.ports[0].device, after.ports[1].device),
         (DeviceId(0), DeviceId(1))
     );
+}
+
+#[test]
+fn two_nodes_divide_the_ports_and_share_the_names() {
+    let text = include_str!("../../../examples/ha.toml");
+    let first = compiled(text);
+    let second = compiled(
+        &text
+            .replace("node = 1", "node = 2")
+            .replace("peer = 2", "peer = 1"),
+    );
+    assert_eq!(first.nat.pools[0].ports.0, 1024);
+    assert_eq!(first.nat.pools[0].ports.1 + 1, second.nat.pools[0].ports.0);
+    assert_eq!(second.nat.pools[0].ports.1, 65535);
+    assert_eq!(first.devices.len(), 3);
+    assert_eq!(first.devices[2].untagged, None, "the HA link is no port");
+    let names = |snapshot: &Snapshot| snapshot.shared_names.clone().expect("names");
+    let snat = first.nat.rules[0].service;
+    assert_eq!(
+        names(&second).service_of(names(&first).service(snat)),
+        Some(snat)
+    );
+    assert!(compiled(WHOLE).shared_names.is_none());
 }

@@ -1,6 +1,7 @@
 //! Checks that need more than one section: what each says is right, and do they fit together?
 
 mod balancing;
+mod ha;
 mod nat;
 mod ports;
 mod services;
@@ -23,6 +24,7 @@ pub(super) fn check(config: &Config, top: &Place<'_>) {
     ports::devices(config, top);
     ports::addresses(config, top);
     ports::routes(config, top);
+    ha::link(config, top);
     nat::snat_pools(config, top);
     nat::snat_rules(config, top);
     nat::statics(config, top);

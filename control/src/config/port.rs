@@ -65,7 +65,7 @@ impl DeviceName {
         !self.0.starts_with("net_")
     }
 
-    fn check(text: &str, place: &Place<'_>) -> Option<Self> {
+    pub(super) fn check(text: &str, place: &Place<'_>) -> Option<Self> {
         let (device, _) = text.split_once(',').unwrap_or((text, ""));
         let good = pci(device).is_some()
             || device.strip_prefix("net_").is_some_and(|rest| {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::api::RawApi;
 use super::firewall::RawFirewall;
 use super::forward::RawForward;
+use super::ha::RawHa;
 use super::host::RawHost;
 use super::icmp::RawIcmp;
 use super::pool::RawPool;
@@ -47,6 +48,9 @@ pub struct RawConfig {
     /// `[api]`
     #[serde(default, skip_serializing_if = "is_default")]
     pub api: RawApi,
+    /// `[ha]`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ha: Option<RawHa>,
     /// `[[port]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port: Vec<RawPort>,

@@ -2,6 +2,7 @@
 
 mod docs;
 mod errors;
+mod ha;
 mod round_trips;
 
 use super::*;

@@ -9,6 +9,7 @@ use sluice_dataplane::mailbox::{Cursor, Table, TupleFilter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::{CandidateView, Change, Committed, PartOf, PartView, Revisions, Which};
+use super::ha::Ha;
 use super::stats::Stats;
 use super::status::Status;
 use crate::compile::CompileError;
@@ -47,6 +48,8 @@ pub enum Action {
     Status,
     /// All counters.
     Stats,
+    /// Tells how the other appliance is.
+    Ha,
     /// A page of sessions.
     ListSessions(SessionQuery),
     /// End the sessions that match.
@@ -87,6 +90,8 @@ pub enum Outcome {
     Status(Box<Status>),
     /// Of [`Action::Stats`].
     Stats(Box<Stats>),
+    /// Of [`Action::Ha`]; `None` where there is no other appliance.
+    Ha(Option<Box<Ha>>),
     /// Of [`Action::ListSessions`].
     Sessions(SessionList),
     /// Of [`Action::EndSessions`].

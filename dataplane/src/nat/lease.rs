@@ -19,7 +19,7 @@ use sluice_wire::{KeyHasher, Tuple, proto};
 use super::ports::{PortRange, Probes, Searches};
 use super::{Purpose, has_ports, hash, paired};
 use crate::io::DeviceId;
-use crate::nat::rules::{MASQUERADE_PORTS, SnatPool};
+use crate::nat::rules::SnatPool;
 use crate::services::ServiceMap;
 use crate::steer::Steering;
 
@@ -50,12 +50,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// From the ports of a single address of ours.
-    pub fn masquerade(tuple: &'a Tuple, address: &'a IpAddr, device: DeviceId) -> Self {
+    /// From these ports of a single address of ours.
+    pub fn masquerade(
+        tuple: &'a Tuple,
+        address: &'a IpAddr,
+        ports: (u16, u16),
+        device: DeviceId,
+    ) -> Self {
         Self {
             tuple,
             addresses: std::slice::from_ref(address),
-            ports: MASQUERADE_PORTS,
+            ports,
             parity: true,
             device,
         }

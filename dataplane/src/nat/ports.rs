@@ -33,6 +33,11 @@ impl PortRange {
         (first <= last).then_some(Self { first, last })
     }
 
+    /// The first and the last.
+    pub fn ends(self) -> (u16, u16) {
+        (self.first, self.last)
+    }
+
     /// How many ports: 1 to 65,536.
     pub fn count(self) -> u32 {
         u32::from(self.last) - u32::from(self.first) + 1

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sluice_wire::Tuple;
 
 use crate::firewall::holds;
+use crate::nat::ports::PortRange;
 use crate::snapshot::ServiceId;
 
 /// Ports that a masquerading address gives away, first and last: all that are not privileged
@@ -26,6 +27,20 @@ pub struct Nat {
     pub statics: Vec<StaticNat>,
     /// Indexes into `statics` by internal address.
     by_internal: HashMap<IpAddr, u16>,
+    /// Ports that this node and the other one share, by pool, and those of masquerading addresses
+    /// last; empty where there is one node.
+    shared: Vec<Shared>,
+}
+
+/// A range of ports that two nodes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shared {
+    /// First and last, of both together.
+    whole: (u16, u16),
+    /// First and last of this node's.
+    own: (u16, u16),
+    /// First and last of the other node's.
+    other: (u16, u16),
 }
 
 /// Sessions that match leave with another source. Empty lists and `None` match everything.
@@ -153,7 +168,57 @@ impl Nat {
             forwards,
             statics,
             by_internal,
+            shared: Vec::new(),
         }
+    }
+
+    /// Divides the ports of all pools, and of masquerading addresses, between two nodes: pools keep
+    /// the first half, or the second. From the port alone it can then be told which node chose it.
+    pub fn divide(&mut self, second: bool) {
+        let own = u16::from(second);
+        let share = |whole| {
+            let block = |index| {
+                let block = PortRange::new(whole).and_then(|range| range.block(index, 2));
+                block.map_or(whole, PortRange::ends)
+            };
+            Shared {
+                whole,
+                own: block(own),
+                other: block(1 - own),
+            }
+        };
+        let ranges = self.pools.iter().map(|pool| pool.ports);
+        self.shared = ranges.chain([MASQUERADE_PORTS]).map(share).collect();
+        for (pool, shared) in self.pools.iter_mut().zip(&self.shared) {
+            pool.ports = shared.own;
+        }
+    }
+
+    /// First and last port of a pool, those of the other node included.
+    pub fn whole_pool(&self, pool: u16) -> (u16, u16) {
+        let at = usize::from(pool);
+        let shared = self.shared.get(at).map(|shared| shared.whole);
+        let own = || self.pools.get(at).map(|pool| pool.ports);
+        shared.or_else(own).unwrap_or_default()
+    }
+
+    /// First and last port of a pool that are the other node's to choose, if there is one.
+    pub fn others_of_pool(&self, pool: u16) -> Option<(u16, u16)> {
+        self.shared
+            .get(usize::from(pool))
+            .map(|shared| shared.other)
+    }
+
+    /// First and last port that this node chooses for masquerading addresses.
+    pub fn masquerade_ports(&self) -> (u16, u16) {
+        self.shared
+            .last()
+            .map_or(MASQUERADE_PORTS, |shared| shared.own)
+    }
+
+    /// First and last port of masquerading addresses that are the other node's, if there is one.
+    pub fn others_of_masquerade(&self) -> Option<(u16, u16)> {
+        self.shared.last().map(|shared| shared.other)
     }
 
     /// The first rule for a session between these zones. `tuple` has the destination as it will
@@ -314,6 +379,30 @@ mod tests {
         };
         let nat = Nat::new(vec![named], vec![], vec![], vec![]);
         assert!(nat.source_rule(INSIDE, OUTSIDE, &v6).is_some());
+    }
+
+    #[test]
+    fn two_nodes_divide_all_ports_and_share_none() {
+        let nodes = [false, true].map(|second| {
+            let mut divided = nat(vec![]);
+            divided.divide(second);
+            divided
+        });
+        let [first, second] = &nodes;
+        assert_eq!(first.pools[0].ports, (1024, 33279));
+        assert_eq!(second.pools[0].ports, (33280, 65535));
+        for (own, other) in [(first, second), (second, first)] {
+            assert_eq!(own.others_of_pool(0), Some(other.pools[0].ports));
+            assert_eq!(own.whole_pool(0), (1024, 65535));
+            assert_eq!(own.others_of_masquerade(), Some(other.masquerade_ports()));
+        }
+        let alone = nat(vec![]);
+        assert_eq!(alone.whole_pool(0), (1024, 65535));
+        assert_eq!(
+            (alone.others_of_pool(0), alone.others_of_masquerade()),
+            (None, None)
+        );
+        assert_eq!(alone.masquerade_ports(), MASQUERADE_PORTS);
     }
 
     #[test]

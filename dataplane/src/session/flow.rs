@@ -67,6 +67,11 @@ pub struct Flow<F: Family> {
     pub bytes_high: u8,
 }
 
+/// [`Flow::epoch`] of flows that no snapshot has checked: copies of the other appliance's sessions,
+/// and those taken over from it that no packet has met since. No snapshot has this epoch, so whatever
+/// meets such a flow looks closely.
+pub const UNCHECKED: u32 = 0;
+
 /// Bits of [`Flow::flags`].
 pub mod flags {
     /// Addresses or ports change.
@@ -77,6 +82,8 @@ pub mod flags {
     pub const CLAMP_MSS: u16 = 1 << 3;
     /// TCP was taken up in mid-connection: window and handshake were not seen.
     pub const ADOPTED: u16 = 1 << 4;
+    /// The session is a copy of one that the other appliance owns; the same in both flows.
+    pub const REPLICA: u16 = 1 << 2;
     /// The window scale of this direction is known from its SYN.
     pub const SCALE_KNOWN: u16 = 1 << 5;
     /// `tcp_max_win` comes from a SYN, whose window is never scaled.
@@ -181,6 +188,12 @@ pub struct Session<F: Family> {
 }
 
 impl<F: Family> Session<F> {
+    /// Whether the other appliance owns it, and this is a copy.
+    #[inline]
+    pub fn is_replica(&self) -> bool {
+        self.flows[0].flags & flags::REPLICA != 0
+    }
+
     /// Milliseconds since the last packet of either direction, or since it was opened.
     #[inline]
     pub fn idle(&self, now: u32) -> u32 {
@@ -200,7 +213,8 @@ pub struct Cold {
     pub service: ServiceId,
     /// The real server it was given to, or [`ServerId::NONE`].
     pub server: ServerId,
-    /// Handle of what hangs on it: an endpoint-independent mapping; 0 for nothing.
+    /// Handle of what hangs on it: an endpoint-independent mapping; 0 for nothing. Of a copy of the
+    /// other appliance's session: of which meeting with it (see `worker::ha`).
     pub extra: u32,
 }
 

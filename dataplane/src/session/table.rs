@@ -46,6 +46,8 @@ pub struct Table<F: Family> {
     cold: &'static mut [Cold],
     /// When to look at the session, milliseconds; 0: there is none.
     deadlines: &'static mut [u32],
+    /// How many statements of the session were made to another appliance; empty where there is none.
+    versions: &'static mut [u32],
     /// First free session that was used before; `Cold::extra` holds the next.
     free: u32,
     /// Sessions from here on were never used.
@@ -85,10 +87,32 @@ impl<F: Family> Table<F> {
             sessions: memory.zeroed("sessions", capacity)?,
             cold: memory.zeroed("session details", capacity)?,
             deadlines: memory.zeroed("session deadlines", capacity)?,
+            versions: &mut [],
             free: NIL,
             fresh: 0,
             swept: 0,
         })
+    }
+
+    /// Takes memory for the versions of sessions.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]
+    pub fn keep_versions(&mut self, memory: &mut impl Memory) -> Result<(), OutOfMemory> {
+        self.versions = memory.zeroed("session versions", self.capacity())?;
+        Ok(())
+    }
+
+    /// How many statements of a session were made to another appliance, by whoever owned it.
+    pub fn version(&self, id: SessionId) -> u32 {
+        self.versions.get(id.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Sets the version of a session, if versions are kept.
+    pub fn set_version(&mut self, id: SessionId, version: u32) {
+        if let Some(at) = self.versions.get_mut(id.0 as usize) {
+            *at = version;
+        }
     }
 
     /// The hash that all lookups of this key take.
@@ -118,6 +142,7 @@ impl<F: Family> Table<F> {
             + size_of_val(&*self.sessions)
             + size_of_val(&*self.cold)
             + size_of_val(&*self.deadlines)
+            + size_of_val(&*self.versions)
     }
 
     /// Whether the flow's session has been without packets for `timeout` milliseconds. Reads the
@@ -245,6 +270,7 @@ impl<F: Family> Table<F> {
             ..Cold::default()
         };
         self.deadlines[at] = deadline(now, timeout);
+        self.set_version(SessionId(id), 0);
         Ok(SessionId(id))
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Packet<F> {
     pub(super) why: Why,
     /// Fragments: what is known of the datagram.
     pub(super) datagram: Option<Datagram>,
+    /// The other appliance handed it to us: it goes there no second time.
+    pub(super) corrected: bool,
 }
 
 /// What is next for a frame of the burst.
@@ -237,7 +239,11 @@ impl<I: Io> Worker<I> {
             port,
             why,
             datagram,
+            corrected,
         } = passed;
+        if corrected {
+            return Self::unpack_corrected(frame, port, why, datagram);
+        }
         let Some(known) = self.snapshot.ports.get(usize::from(port.0)) else {
             return Err((frame, port, DropReason::UnknownVlan));
         };
@@ -248,8 +254,31 @@ impl<I: Io> Worker<I> {
                 port,
                 why,
                 datagram,
+                corrected,
             }),
             Err((reason, _)) => Err((frame, port, reason)),
+        }
+    }
+
+    /// The same for one that the other appliance received: its MAC addresses and its tag, if it has
+    /// one, are those of a port over there.
+    fn unpack_corrected(
+        frame: I::Frame,
+        port: PortId,
+        why: Why,
+        datagram: Option<Datagram>,
+    ) -> Result<Packet<I::Frame>, (I::Frame, PortId, DropReason)> {
+        let meta = frame.meta();
+        match parse(frame.bytes(), None, meta.ip_checksum == Checksum::Good) {
+            Ok(parsed) => Ok(Packet {
+                frame,
+                parsed,
+                port,
+                why,
+                datagram,
+                corrected: true,
+            }),
+            Err(error) => Err((frame, port, error.into())),
         }
     }
 
@@ -404,6 +433,7 @@ impl<F> Packet<F> {
             port,
             why: Why::Arrived,
             datagram: None,
+            corrected: false,
         }
     }
 }

@@ -13,6 +13,8 @@ struct Stage<F> {
     stalled: bool,
     /// The worker that has a transmit queue on the device, where this one has none.
     via: Option<u16>,
+    /// The device is the HA link: received frames that go there are redirected, not forwarded.
+    redirects: bool,
 }
 
 const _: () = assert!(TX_BURST <= 128);
@@ -22,6 +24,8 @@ const _: () = assert!(TX_BURST <= 128);
 pub(super) struct Sent {
     /// Received frames that a device took.
     pub forwarded: u64,
+    /// Received frames that the device of the HA link took.
+    pub redirected: u64,
     /// Frames made here that a device took.
     pub originated: u64,
     /// Received frames that a device did not take.
@@ -49,11 +53,21 @@ impl<F> Egress<F> {
             originated: 0,
             stalled: false,
             via,
+            redirects: false,
         };
         Self {
             stages: via.into_iter().map(stage).collect(),
             sent: Sent::default(),
         }
+    }
+
+    /// Received frames that leave by `device` go to the other appliance.
+    #[must_use]
+    pub(super) fn redirecting_by(mut self, device: Option<DeviceId>) -> Self {
+        if let Some(stage) = device.and_then(|id| self.stages.get_mut(usize::from(id.0))) {
+            stage.redirects = true;
+        }
+        self
     }
 
     /// Stages a frame. A stage that is full is handed to its device first; if the device takes
@@ -165,7 +179,12 @@ impl<F> Stage<F> {
         };
         let made_here = u64::from(gone.count_ones());
         sent.originated += made_here;
-        sent.forwarded += taken as u64 - made_here;
+        let received = taken as u64 - made_here;
+        if self.redirects {
+            sent.redirected += received;
+        } else {
+            sent.forwarded += received;
+        }
         self.originated = rest;
         taken
     }

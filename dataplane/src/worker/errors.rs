@@ -1,5 +1,7 @@
 //! ICMP errors and resets: those that pass through, and our own.
 
+use sluice_wire::MacAddr;
+
 use super::Worker;
 use super::burst::Packet;
 use super::tables::PerFamily;
@@ -76,10 +78,19 @@ impl<I: Io> Worker<I> {
         if !self.error_limit.allow(self.now) {
             return self.counters.count(WorkerCounter::IcmpErrorsLimited);
         }
+        let sender = packet.corrected.then(|| self.neighbour_behind(packet));
+        if sender == Some(None) {
+            return;
+        }
         let Some(mut frame) = self.io.alloc() else {
             return;
         };
         if icmp::error(error, about, &packet.parsed, port, &mut frame) {
+            if let Some((Some(MacAddr(sender)), to)) =
+                sender.zip(frame.bytes_mut().first_chunk_mut())
+            {
+                *to = sender;
+            }
             let device = port.device;
             self.counters.count(WorkerCounter::IcmpErrorsSent);
             self.originate(frame, device);
@@ -93,10 +104,13 @@ impl<I: Io> Worker<I> {
             mut frame,
             parsed,
             port,
+            corrected,
             ..
         } = packet;
         let known = self.snapshot.ports.get(usize::from(port.0));
         if let Some(known) = known
+            // Who sent it is known to the peer only.
+            && !corrected
             && self.error_limit.allow(self.now)
             && reset::reply(&mut frame, &parsed, known)
         {

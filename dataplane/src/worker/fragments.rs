@@ -16,6 +16,14 @@ use crate::snapshot::PortId;
 use crate::stack::fragment::{Outcome, Piece};
 use crate::stack::split;
 
+/// Stands beside the port in what a held piece remembers: the other appliance received it.
+const CORRECTED: u32 = 1 << 16;
+
+/// What a held piece remembers.
+fn cookie(port: PortId, corrected: bool) -> u32 {
+    u32::from(port.0) | if corrected { CORRECTED } else { 0 }
+}
+
 /// Datagrams whose time is looked at per tick.
 const PER_TICK: usize = 64;
 
@@ -29,6 +37,7 @@ impl<I: Io> Worker<I> {
             parsed,
             port,
             why,
+            corrected,
             ..
         } = packet;
         let Some(zone) = self.zone(port) else {
@@ -43,6 +52,7 @@ impl<I: Io> Worker<I> {
                 port,
                 why,
                 datagram: None,
+                corrected,
             };
             return self.pass(home, packet, Why::Pieces);
         }
@@ -51,7 +61,7 @@ impl<I: Io> Worker<I> {
         };
         match self
             .fragments
-            .input(&piece, frame, u32::from(port.0), self.now)
+            .input(&piece, frame, cookie(port, corrected), self.now)
         {
             Outcome::Pass(frame, datagram) => {
                 self.find(
@@ -61,6 +71,7 @@ impl<I: Io> Worker<I> {
                         port,
                         why,
                         datagram: Some(datagram),
+                        corrected,
                     },
                     zone,
                 );
@@ -112,7 +123,7 @@ impl<I: Io> Worker<I> {
             return self.drop(frame, port, DropReason::Internal);
         };
         if moved {
-            self.reschedule::<F>(at.session());
+            self.moved::<F>(at.session());
         }
         if flow.flags & flags::CLAMP_MSS != 0
             && let Some(limit) = self.mss_limit::<F>(at)
@@ -181,12 +192,14 @@ impl<I: Io> Worker<I> {
     pub(super) fn take_released_fragments(&mut self) {
         while let Some(released) = self.fragments.pop() {
             let port = PortId(released.cookie as u16);
+            let corrected = released.cookie & CORRECTED != 0;
             match released.fate {
                 Ok(datagram) => self.resume(Passed {
                     frame: released.frame,
                     port,
                     why: Why::Arrived,
                     datagram: Some(datagram),
+                    corrected,
                 }),
                 Err(reason) => self.drop(released.frame, port, reason),
             }

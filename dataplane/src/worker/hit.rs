@@ -92,7 +92,7 @@ impl<I: Io> Worker<I> {
         rewrite::apply(this, packet.frame.bytes_mut(), &parsed);
         let path = *path;
         if moved {
-            self.reschedule::<F>(at.session());
+            self.moved::<F>(at.session());
         }
         self.send(packet.frame, &path, parsed.l3, parsed.v6);
     }
@@ -106,6 +106,13 @@ impl<I: Io> Worker<I> {
             let limit = self.snapshot.timeout(flow.timeouts, flow.proto, flow.state);
             table.set_deadline(id, self.now, limit);
         }
+    }
+
+    /// The same, and the peer is told.
+    #[cold]
+    pub(super) fn moved<F: PerFamily>(&mut self, id: SessionId) {
+        self.reschedule::<F>(id);
+        self.tell_change::<F>(id);
     }
 }
 

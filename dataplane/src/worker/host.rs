@@ -197,6 +197,7 @@ impl<I: Io> Worker<I> {
             port: NOWHERE,
             why: Why::Injected,
             datagram: None,
+            corrected: false,
         };
         let held = self.hold.hold(neighbour, passed, self.now);
         held.map_err(|passed| (passed.frame, DropReason::NeighbourQueueFull))

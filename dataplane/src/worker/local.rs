@@ -189,7 +189,17 @@ impl<I: Io> Worker<I> {
                     self.egress
                         .push(&mut self.io, &self.rings, device, frame, originated);
                 }
-                Message::Register { .. } | Message::Unregister { .. } | Message::Neighbour(_) => {}
+                Message::HaDatagram(_) => {
+                    self.counters.count(WorkerCounter::TakenOver);
+                    self.counters.drop(DropReason::Stopped);
+                }
+                Message::Register { .. }
+                | Message::Unregister { .. }
+                | Message::Neighbour(_)
+                | Message::HaRecords(_)
+                | Message::PeerUp(_)
+                | Message::PeerDown
+                | Message::PeerTold(_) => {}
             }
         }
     }

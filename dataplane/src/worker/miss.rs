@@ -47,6 +47,10 @@ impl<I: Io> Worker<I> {
         {
             return self.punt(packet, claim);
         }
+        let why = self.is_for_peer(&packet, &key.tuple::<F>());
+        let Some(packet) = self.correct_if(packet, why) else {
+            return;
+        };
         match packet.parsed.kind {
             Kind::IcmpError => self.reject(packet, DropReason::IcmpUnrelated),
             _ => self.consider::<F>(packet, key),
@@ -83,7 +87,13 @@ impl<I: Io> Worker<I> {
         match self.open::<F>(&packet, key, &tuple) {
             Ok(at) => self.hit::<F>(packet, at),
             Err(Refusal::PassTo(worker)) => self.pass(worker, packet, Why::Affinity),
-            Err(Refusal::Drop(reason)) => self.refuse(packet, reason),
+            Err(Refusal::Drop(reason)) => {
+                let why = self.is_for_peer_though(&packet, &tuple, reason);
+                let Some(packet) = self.correct_if(packet, why) else {
+                    return;
+                };
+                self.refuse(packet, reason);
+            }
         }
     }
 }

@@ -119,6 +119,7 @@ impl<I: Io> Worker<I> {
             port,
             why,
             datagram,
+            corrected,
             ..
         } = packet;
         let passed = Passed {
@@ -126,6 +127,7 @@ impl<I: Io> Worker<I> {
             port,
             why,
             datagram,
+            corrected,
         };
         if let Err(passed) = self.hold.hold(neighbour, passed, self.now) {
             self.drop(passed.frame, passed.port, DropReason::NeighbourQueueFull);

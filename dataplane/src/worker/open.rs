@@ -69,6 +69,7 @@ impl<I: Io> Worker<I> {
         }
         self.tally.session(outbound.service, server, Fate::Opened);
         self.counters.count(WorkerCounter::SessionsOpened);
+        self.tell_birth::<F>(id);
         Ok(id.flow(Direction::Original))
     }
 
@@ -253,7 +254,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Tells the home workers of both tuples that their packets are ours, where it is not us.
-    fn register<F: PerFamily>(
+    pub(super) fn register<F: PerFamily>(
         &mut self,
         id: SessionId,
         keys: [(&Key<F::Addrs>, PortId); 2],

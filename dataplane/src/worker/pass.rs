@@ -20,6 +20,7 @@ impl<I: Io> Worker<I> {
             port: packet.port,
             why,
             datagram: packet.datagram,
+            corrected: packet.corrected,
         };
         match self.rings.push(to, Message::Packet(passed)) {
             Ok(()) => {
@@ -59,6 +60,14 @@ impl<I: Io> Worker<I> {
                 Message::Register { key, owner } => self.tables.register(key, owner, self.now),
                 Message::Unregister { key, owner } => self.tables.unregister(key, owner, self.now),
                 Message::Neighbour(learned) => self.hear(&learned),
+                Message::HaDatagram(frame) => {
+                    self.counters.count(WorkerCounter::TakenOver);
+                    self.ha_datagram(frame);
+                }
+                Message::HaRecords(frame) => self.apply_passed_records(&frame),
+                Message::PeerUp(up) => self.peer_up(&up),
+                Message::PeerDown => self.peer_down(),
+                Message::PeerTold(lane) => self.peer_told(lane),
             }
         }
         BUDGET

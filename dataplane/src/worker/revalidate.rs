@@ -9,13 +9,14 @@ use sluice_wire::Tuple;
 
 use super::Worker;
 use super::burst::Packet;
+use super::ha::Met;
 use super::plan::{self, Destination, Source};
 use super::tables::PerFamily;
 use super::tally::Fate;
 use crate::counters::DropReason;
 use crate::io::Io;
 use crate::nat::rules::{MASQUERADE_PORTS, Mapping};
-use crate::session::flow::flags;
+use crate::session::flow::{Session, UNCHECKED, flags};
 use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{LbMode, ServerId, Snapshot};
 
@@ -34,11 +35,22 @@ impl<I: Io> Worker<I> {
         packet: Packet<I::Frame>,
         at: FlowRef,
     ) {
-        if self.renew::<F>(at.session()) {
-            self.hit::<F>(packet, at);
-        } else {
-            self.end_session::<F>(at.session());
+        let id = at.session();
+        let session = F::table(&self.tables).session(id);
+        let epoch = session.map(|session| session.flows[0].epoch);
+        if session.is_some_and(Session::is_replica) {
+            match self.meet_replica::<F>(packet, id) {
+                Met::Gone => {}
+                Met::Over(packet) => self.find_anew::<F>(packet),
+                Met::Ours(packet) => self.hit_unchecked::<F>(packet, at),
+            }
+        } else if !self.renew::<F>(id) {
+            self.end_session::<F>(id);
             self.find_anew::<F>(packet);
+        } else if epoch == Some(UNCHECKED) {
+            self.hit_unchecked::<F>(packet, at);
+        } else {
+            self.hit::<F>(packet, at);
         }
     }
 
@@ -78,7 +90,7 @@ impl<I: Io> Worker<I> {
         let (arrives, leaves) = (original.arrives(), original.leaves());
         let (zone, reply_zone, server) = (original.zone, reply.zone, cold.server);
         let old = [original.path, reply.path];
-        let mapped = cold.extra != 0;
+        let (mapped, replica) = (cold.extra != 0, session.is_replica());
         let Some(today) = renewal(
             &self.snapshot,
             &arrives,
@@ -101,7 +113,7 @@ impl<I: Io> Worker<I> {
         let table = F::table_mut(&mut self.tables);
         if let Some(cold) = table.cold_mut(id) {
             let was = std::mem::replace(&mut cold.service, service);
-            if was != service {
+            if was != service && !replica {
                 // It goes on under another name: it must not stay with the old one for ever.
                 self.tally.session(was, ServerId::NONE, Fate::Ended);
                 self.tally.session(service, ServerId::NONE, Fate::Opened);
@@ -201,7 +213,7 @@ fn renewal(
         }
         Source::Pool(index) => {
             let pool = snapshot.nat.pools.get(usize::from(index))?;
-            let (first, last) = pool.ports;
+            let (first, last) = snapshot.nat.whole_pool(index);
             // See `map_source`: the address that stands in where two workers would have to decide.
             let own = plan::port(snapshot, forth.hop.port)
                 .and_then(|port| port.source_for(forth.neighbour));

@@ -32,7 +32,8 @@ impl<I: Io> Worker<I> {
         } = blueprint;
         let snapshot = &self.snapshot;
         let port = plan::port(snapshot, forth.hop.port).ok_or(DropReason::Internal)?;
-        let address;
+        let inherits = self.inherits_ports();
+        let (address, others);
         let request = match outbound.source {
             Source::Keep => return Ok(()),
             Source::Static(external) => {
@@ -41,7 +42,13 @@ impl<I: Io> Worker<I> {
             }
             Source::Masquerade(own) => {
                 address = own;
-                Request::masquerade(leaves, &address, port.device)
+                others = snapshot.nat.others_of_masquerade();
+                Request::masquerade(
+                    leaves,
+                    &address,
+                    snapshot.nat.masquerade_ports(),
+                    port.device,
+                )
             }
             Source::Pool(index) => {
                 let pool = snapshot.nat.pools.get(usize::from(index));
@@ -49,21 +56,26 @@ impl<I: Io> Worker<I> {
                 if pool.mapping == Mapping::EndpointIndependent && plan::has_ports(tuple.proto) {
                     return self.map_source::<F>(packet, tuple, index, blueprint);
                 }
+                others = snapshot.nat.others_of_pool(index);
                 Request::pool(leaves, pool, port.device)
             }
         };
         let (table, reply_zone) = (F::table(&self.tables), forth.zone);
-        let (host, now) = (F::host(&self.tables), self.now);
-        let lease = self.leases.lease(
-            &snapshot.steering,
-            &snapshot.services,
-            &request,
-            self.now,
-            |t| {
+        let (host, leases, now) = (F::host(&self.tables), &mut self.leases, self.now);
+        let mut lease = |request: &Request<'_>| {
+            let taken = |t: &Tuple| {
                 let key = Key::new::<F>(t, reply_zone);
                 table.contains(&key) || host.has(&key, now)
-            },
-        );
+            };
+            leases.lease(&snapshot.steering, &snapshot.services, request, now, taken)
+        };
+        let own = lease(&request);
+        // A node whose peer is dead has the peer's ports as well, and takes them last: those that
+        // the peer's sessions hold are in the table.
+        let lease = match (own, others.filter(|_| inherits)) {
+            (Err(LeaseError::Exhausted), Some(ports)) => lease(&Request { ports, ..request }),
+            _ => own,
+        };
         match lease {
             Ok(lease) => {
                 *leaves = lease.apply(*leaves);

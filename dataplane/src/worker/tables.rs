@@ -3,6 +3,7 @@
 use sluice_wire::{Family, Key, KeyHasher, V4, V6};
 
 use super::Limits;
+use super::ha::Told;
 use crate::handoff::AnyKey;
 use crate::host::Connections;
 use crate::io::{Memory, OutOfMemory};
@@ -30,16 +31,24 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// `shared`: with another appliance.
     pub(super) fn new(
         memory: &mut impl Memory,
         limits: &Limits,
         workers: u16,
         hasher: KeyHasher,
+        shared: bool,
     ) -> Result<Self, OutOfMemory> {
         let registrations = if workers > 1 { limits.registrations } else { 0 };
+        let mut v4 = Table::new(memory, limits.sessions_v4, hasher)?;
+        let mut v6 = Table::new(memory, limits.sessions_v6, hasher)?;
+        if shared {
+            v4.keep_versions(memory)?;
+            v6.keep_versions(memory)?;
+        }
         Ok(Self {
-            v4: Table::new(memory, limits.sessions_v4, hasher)?,
-            v6: Table::new(memory, limits.sessions_v6, hasher)?,
+            v4,
+            v6,
             registered_v4: ExpiringMap::new(memory, "registered tuples", registrations)?,
             registered_v6: ExpiringMap::new(
                 memory,
@@ -108,7 +117,7 @@ fn unregister<F: Family>(
 }
 
 /// Picks what belongs to a family, so that the stations of a packet's way are written once.
-pub(super) trait PerFamily: Family {
+pub(super) trait PerFamily: Told {
     fn table(tables: &Tables) -> &Table<Self>;
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// The worker that registered the tuple.

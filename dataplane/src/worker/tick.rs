@@ -13,7 +13,7 @@ use crate::handoff::Message;
 use crate::io::Io;
 use crate::path::Path;
 use crate::published::{FlowCounter, PortCounter, Slot, WorkerCounter, Writer};
-use crate::session::flow::{Cold, PathId, Session};
+use crate::session::flow::{Cold, PathId, Session, UNCHECKED};
 use crate::session::table::{DUE, SessionId};
 use crate::snapshot::{ServerId, ServiceId};
 
@@ -82,6 +82,7 @@ impl<I: Io> Worker<I> {
             .sweep_host(self.now, CONNECTIONS_PER_TICK, &mut self.neighbours);
         self.mappings.expire(self.now, MAPPINGS_PER_TICK);
         self.balancer.sweep(self.now, CLIENTS_PER_TICK);
+        self.ha_tick();
         self.publish();
     }
 
@@ -118,13 +119,20 @@ impl<I: Io> Worker<I> {
     /// Ends a session whose time is over, or moves its deadline to where its time will be over.
     fn settle<F: PerFamily>(&mut self, id: SessionId) {
         let current = self.snapshot.epoch;
-        let epoch = F::table(&self.tables)
-            .session(id)
-            .map(|session| session.flows[0].epoch);
+        let Some(session) = F::table(&self.tables).session(id) else {
+            return;
+        };
+        if session.is_replica() {
+            return self.settle_replica::<F>(id);
+        }
+        let epoch = session.flows[0].epoch;
         // Timeout sets are numbered anew with each snapshot, so an idle session is brought under
         // the current one before its time is judged.
-        if epoch.is_some_and(|epoch| epoch != current) && !self.renew::<F>(id) {
+        if epoch != current && !self.renew::<F>(id) {
             return self.end_session::<F>(id);
+        }
+        if epoch == UNCHECKED {
+            self.leave_unchecked::<F>(id);
         }
         let Some(session) = F::table(&self.tables).session(id) else {
             return;
@@ -140,19 +148,28 @@ impl<I: Io> Worker<I> {
         } else {
             let table = F::table_mut(&mut self.tables);
             table.set_deadline(id, self.now, limit - idle);
+            self.tell_change::<F>(id);
         }
     }
 
     /// Ends a session: out of the table, its references given back, other workers told.
     pub(super) fn end_session<F: PerFamily>(&mut self, id: SessionId) {
+        let version = F::table(&self.tables).version(id);
         let Some((session, cold)) = F::table_mut(&mut self.tables).remove(id) else {
             return;
         };
         self.unregister::<F>(&session);
+        if session.is_replica() {
+            // It held nothing here: the peer counts it.
+            return self.replica_gone();
+        }
+        if cold.extra == 0 {
+            self.tell_death::<F>(&session, version);
+        }
         self.account_end::<F>(&session, &cold);
     }
 
-    fn account_end<F: PerFamily>(&mut self, session: &Session<F>, cold: &Cold) {
+    pub(super) fn account_end<F: PerFamily>(&mut self, session: &Session<F>, cold: &Cold) {
         for flow in &session.flows {
             self.release_path(flow.path);
         }
@@ -195,6 +212,8 @@ impl<I: Io> Worker<I> {
     pub(super) fn publish(&mut self) {
         let sent = self.egress.take_sent();
         self.counters.add(WorkerCounter::Forwarded, sent.forwarded);
+        self.counters
+            .add(WorkerCounter::Redirected, sent.redirected);
         self.counters.add(WorkerCounter::HandedOver, sent.passed);
         self.counters
             .add(WorkerCounter::Originated, sent.originated);
@@ -204,6 +223,7 @@ impl<I: Io> Worker<I> {
             .add_drops(DropReason::TxFull, sent.forwarded_lost);
         let held = self.egress.held() + self.hold.len() as u64 + self.fragments.frames() as u64;
         self.counters.set(WorkerCounter::Held, held);
+        self.count_ha();
         let v4 = sluice_wire::V4::table(&self.tables).len() as u64;
         let v6 = sluice_wire::V6::table(&self.tables).len() as u64;
         self.counters.set(WorkerCounter::SessionsV4, v4);

@@ -5,6 +5,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod packet;
+pub mod pair;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -21,8 +22,10 @@ use sluice_dataplane::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
 use sluice_dataplane::nat::rules::{Forward, Nat, SnatPool, SnatRule, StaticNat};
 use sluice_dataplane::published::{Layout, Published, Slot, WorkerCounter};
 use sluice_dataplane::services::{Definition, ServiceMap};
+use sluice_dataplane::shared_names::SharedNames;
+pub use sluice_dataplane::snapshot::PortId;
 use sluice_dataplane::snapshot::{
-    Device, Local, LocalAddresses, Port, PortId, RealServer, Snapshot, TcpPolicy, VirtualServer,
+    Device, Local, LocalAddresses, Port, RealServer, Snapshot, TcpPolicy, VirtualServer,
 };
 use sluice_dataplane::stack::routes::{NextHop, Routes};
 use sluice_dataplane::steer::{Fields, Spread, Steering};
@@ -75,6 +78,8 @@ pub struct Setup {
     pub limits: Limits,
     pub host: Option<HostPolicy>,
     pub epoch: u32,
+    /// Node number, 1 or 2, of one of two appliances.
+    pub node: Option<u8>,
 }
 
 /// Inside 10.0.0.1/24 and 2001:db8:a::1/64, outside 192.0.2.1/24 and 2001:db8:b::1/64 with a router
@@ -126,6 +131,7 @@ impl Default for Setup {
             },
             host: None,
             epoch: 1,
+            node: None,
         }
     }
 }
@@ -164,34 +170,52 @@ impl Setup {
             vlans: port.vlan.map(|vlan| (vlan, id)).into_iter().collect(),
             tx_worker: (0..self.workers).collect(),
         };
+        let mut devices: Vec<_> = self
+            .ports
+            .iter()
+            .zip((0..).map(PortId))
+            .map(|(p, i)| device(p, i))
+            .collect();
+        let mut spreads = self.fields.map(spread).to_vec();
+        let mut nat = Nat::new(
+            self.snat_rules.clone(),
+            self.snat_pools.clone(),
+            self.forwards.clone(),
+            self.statics.clone(),
+        );
+        let zones = vec!["inside".to_owned(), "outside".to_owned()];
+        if let Some(node) = self.node {
+            nat.divide(node == 2);
+            spreads.push(spread(Fields::Tuple));
+            devices.push(Device {
+                name: "ha".into(),
+                untagged: None,
+                vlans: vec![],
+                tx_worker: (0..self.workers).collect(),
+            });
+        }
+        let shared_names = self
+            .node
+            .map(|_| SharedNames::new(&zones, &[None], &self.servers));
         Snapshot {
             epoch: self.epoch,
-            devices: self
-                .ports
-                .iter()
-                .zip((0..).map(PortId))
-                .map(|(p, i)| device(p, i))
-                .collect(),
+            devices,
             ports: self.ports.clone(),
-            zones: vec!["inside".into(), "outside".into()],
+            zones,
             local: LocalAddresses::new(local),
             routes: Routes::build(routes).unwrap(),
             firewall: Firewall::new(2, self.rules.clone(), self.open.clone()),
             services: ServiceMap::build(&self.services).unwrap(),
             virtual_servers: self.virtual_servers.clone(),
             servers: self.servers.clone(),
-            nat: Nat::new(
-                self.snat_rules.clone(),
-                self.snat_pools.clone(),
-                self.forwards.clone(),
-                self.statics.clone(),
-            ),
+            nat,
             timeouts: self.timeouts.clone(),
-            steering: Steering::new(self.workers, &self.fields.map(spread)).unwrap(),
+            steering: Steering::new(self.workers, &spreads).unwrap(),
             tcp: self.tcp,
             host: self.host.clone(),
             icmp_errors_per_s: 1000,
             service_names: vec![None],
+            shared_names,
         }
     }
 
@@ -253,8 +277,9 @@ impl World {
                 publisher,
                 loads,
                 secret: [1, 2, 3, 4],
+                ha: setup.node.map(|node| pair::parts(node, setup.workers)),
             };
-            workers.push(Worker::new(MemoryIo::new(2), &mut Heap, parts, 0).unwrap());
+            workers.push(Worker::new(MemoryIo::new(3), &mut Heap, parts, 0).unwrap());
         }
         let mut world = Self {
             workers,

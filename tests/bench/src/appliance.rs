@@ -59,6 +59,7 @@ impl<I: Io> Appliance<I> {
                 publisher,
                 loads: Loads::new(&mut Heap, tally, others)?,
                 secret: [1, 2, 3, 4],
+                ha: None,
             };
             workers.push(Worker::new(io, memory, parts, 0)?);
         }

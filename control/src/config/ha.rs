@@ -1,0 +1,176 @@
+//! `[ha]`: the other appliance, and the link to it.
+
+use std::fmt;
+
+use super::place::{Place, optional};
+use super::port::DeviceName;
+use super::raw::section;
+use super::system::MAX_WORKERS;
+use super::value::{number, word};
+
+section! {
+    /// `[ha]`
+    pub struct RawHa {
+        /// This node's number.
+        node: i64,
+        /// The other node's number.
+        peer: i64,
+        /// The device of the HA link.
+        device: String,
+        /// MTU of the HA link.
+        mtu: i64,
+        /// Pre-shared key, hexadecimal.
+        key: String,
+        /// A file that holds the pre-shared key.
+        key_file: String,
+        /// How many workers the other node has.
+        peer_workers: i64,
+        /// `async` or `none`.
+        sync: String,
+        /// Time between two heartbeats.
+        heartbeat_ms: i64,
+        /// Heartbeats missed in a row before the peer counts as dead.
+        dead_after: i64,
+    }
+}
+
+/// Nodes that can be told apart.
+pub const MAX_NODES: u8 = 16;
+/// Bytes of a pre-shared key.
+const KEY_LEN: usize = 32;
+
+/// A pre-shared key. Not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub [u8; KEY_LEN]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// When the peer is told of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// In the burst that opened or changed it, without waiting for the peer.
+    #[default]
+    Async,
+    /// Never: packets are corrected, and sessions die with their node.
+    None,
+}
+
+/// The other appliance, and the link to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ha {
+    /// This node, below [`MAX_NODES`].
+    pub node: u8,
+    /// The other one.
+    pub peer: u8,
+    /// The device of the HA link; no port's.
+    pub device: DeviceName,
+    /// Largest IP packet on the HA link, bytes; at least that of every port unless given.
+    pub mtu: Option<u16>,
+    /// How many workers the other node has; as many as this one unless given.
+    pub peer_workers: Option<u16>,
+    /// What both nodes know, and nobody else.
+    pub key: Key,
+    /// When the peer is told of a session.
+    pub sync: Sync,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u32,
+    /// Heartbeats missed in a row before the peer counts as dead.
+    pub dead_after: u32,
+}
+
+impl RawHa {
+    pub(super) fn check(&self, place: &Place<'_>) -> Option<Ha> {
+        let last = MAX_NODES - 1;
+        let node = place
+            .required("node", &self.node, "1")
+            .and_then(|&node| number::<u8>(node, 0..=last, &place.key("node")));
+        let peer = place
+            .required("peer", &self.peer, "2")
+            .and_then(|&peer| number::<u8>(peer, 0..=last, &place.key("peer")));
+        let device = place
+            .required("device", &self.device, "\"0000:04:00.0\"")
+            .and_then(|device| DeviceName::check(device, &place.key("device")));
+        let mtu = optional(self.mtu, |mtu| {
+            number::<u16>(mtu, 1500..=9600, &place.key("mtu"))
+        });
+        let peer_workers = optional(self.peer_workers, |count| {
+            number::<u16>(count, 1..=MAX_WORKERS as u16, &place.key("peer_workers"))
+        });
+        let sync = optional(self.sync.as_deref(), |text| {
+            let words = [("async", Sync::Async), ("none", Sync::None)];
+            word(text, &words, &place.key("sync"))
+        });
+        let heartbeat_ms = self.heartbeat_ms.unwrap_or(20);
+        let heartbeat_ms = number::<u32>(heartbeat_ms, 5..=1000, &place.key("heartbeat_ms"));
+        let dead_after = self.dead_after.unwrap_or(5);
+        let dead_after = number::<u32>(dead_after, 2..=100, &place.key("dead_after"));
+        let key = self.key(place);
+        let (node, peer) = (node?, peer?);
+        if node == peer {
+            return place.key("peer").wrong(
+                format_args!("{peer} is this node's own number"),
+                "write the number that the other appliance has as its `node`",
+            );
+        }
+        Some(Ha {
+            node,
+            peer,
+            device: device?,
+            mtu: mtu?,
+            peer_workers: peer_workers?,
+            key: key?,
+            sync: sync?.unwrap_or_default(),
+            heartbeat_ms: heartbeat_ms?,
+            dead_after: dead_after?,
+        })
+    }
+
+    fn key(&self, place: &Place<'_>) -> Option<Key> {
+        match (&self.key, &self.key_file) {
+            (Some(text), None) => key(text, &place.key("key")),
+            (None, Some(path)) => {
+                let place = place.key("key_file");
+                match std::fs::read_to_string(path) {
+                    Ok(text) => key(text.trim(), &place),
+                    Err(why) => place.wrong(
+                        format_args!("{path:?} cannot be read: {why}"),
+                        "make one with: openssl rand -hex 32",
+                    ),
+                }
+            }
+            (Some(_), Some(_)) => place.key("key").wrong(
+                "there is a `key_file` as well",
+                "write one of the two, best `key_file`",
+            ),
+            (None, None) => place.wrong(
+                "there is no key",
+                "write key_file = \"/etc/sluice/ha.key\", made with: openssl rand -hex 32",
+            ),
+        }
+    }
+}
+
+fn key(text: &str, place: &Place<'_>) -> Option<Key> {
+    let mut key = [0; KEY_LEN];
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    match digits {
+        Some(digits) if digits.len() == 2 * KEY_LEN => {
+            for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+                *byte = pair[0] << 4 | pair[1];
+            }
+            Some(Key(key))
+        }
+        // What was found is not shown: it may be all but a digit of the secret.
+        _ => place.wrong(
+            format_args!("not a key of {KEY_LEN} bytes"),
+            "write 64 hexadecimal digits, made with: openssl rand -hex 32",
+        ),
+    }
+}

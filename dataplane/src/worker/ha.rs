@@ -1,0 +1,202 @@
+//! Another appliance, which shares the sessions of this one.
+//!
+//! Every session has one owner, the node that opened it; the other node has a copy, a *replica*,
+//! which it was told of by records. A replica is not checked under any snapshot
+//! ([`UNCHECKED`](crate::session::flow::UNCHECKED)), so packets that meet one leave the hit path by a
+//! comparison that is made anyway, and a node without a peer pays nothing.
+//!
+//! - `correct`: packets of the peer's sessions that came here, and of ours that came there
+//! - `link`: frames of the HA link: meeting the peer, its heartbeat, its records
+//! - `tell`: what the peer is told of our sessions
+//! - `replica`: what the peer tells of its own
+//! - `takeover`: replicas of a peer that is dead
+//!
+//! A node that lives and has told everything it has since its start is *present*; before that it is
+//! *joining*, and this worker gives it what it does not know.
+
+use sluice_ha::correct::Codec;
+use sluice_ha::heartbeat::Heartbeat;
+use sluice_ha::hello::SessionId;
+use sluice_ha::{Association, Lane, LaneConfig, Session};
+use sluice_wire::MacAddr;
+
+use super::Worker;
+use crate::io::{DeviceId, Io};
+use crate::published::WorkerCounter;
+
+mod correct;
+mod link;
+mod replica;
+mod takeover;
+mod tell;
+
+pub(super) use correct::Correction;
+pub(super) use takeover::Met;
+use tell::Bulk;
+pub(super) use tell::Told;
+
+/// How long a node may be told what its peer has before it opens sessions by itself, milliseconds.
+const JOIN_MS: u32 = 10_000;
+/// Bytes of the Ethernet header of HA datagrams.
+const ETHERNET: usize = 14;
+/// Bytes of an HA datagram that a hello may have at most.
+const HELLO: usize = 512;
+
+/// What a worker is told of the other appliance when it is made.
+#[derive(Clone)]
+pub struct HaParts {
+    /// This node's number.
+    pub node: u8,
+    /// The other node's.
+    pub peer: u8,
+    /// The device of the HA link.
+    pub device: DeviceId,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Largest payload of its frames, bytes.
+    pub mtu: u16,
+    /// What both nodes know, and nobody else.
+    pub key: [u8; 32],
+    /// Random, the same for all workers, another one at each start of the process.
+    pub boot: u64,
+    /// Random, another one at each start of the process.
+    pub seed: [u8; 32],
+    /// Workers that the other node has at most.
+    pub peer_workers: u16,
+    /// Whether sessions are told of.
+    pub sync: bool,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u32,
+    /// Heartbeats missed in a row before the peer counts as dead.
+    pub dead_after: u32,
+}
+
+/// A peer that lives.
+struct Peer {
+    session: Session,
+    mac: MacAddr,
+}
+
+/// What worker 0 does for all.
+struct Speaker {
+    association: Association,
+    heartbeat: Heartbeat,
+    /// When the session began.
+    since: u32,
+}
+
+/// A worker's part in the work of two appliances.
+pub(super) struct Ha {
+    parts: HaParts,
+    workers: u16,
+    /// The peer, while it lives.
+    peer: Option<Peer>,
+    /// Marks packets that are handed to the peer, and knows those that it hands to us.
+    codec: Codec,
+    /// Where it was heard last.
+    last_mac: Option<MacAddr>,
+    /// The session that lanes speak under. They must not be told of one twice: a key is good for one
+    /// count of datagrams.
+    session: Option<SessionId>,
+    /// Boot id of the peer that was met last.
+    boot: Option<u64>,
+    /// How many boots of the peer were met. A replica belongs to the peer while it is as old.
+    meeting: u32,
+    /// When it was met.
+    met: u32,
+    /// Bit l: the peer has told on lane l everything that it had when it was met.
+    told: u64,
+    /// This worker's lanes, its own first. One is taken out while it is listened to.
+    lanes: Vec<Option<Box<Lane>>>,
+    /// Something was put in a lane, or came by one, since they were flushed.
+    busy: bool,
+    bulk: Bulk,
+    /// Sessions told of that the peer may not have yet.
+    unsure: u64,
+    replicas: u64,
+    speaker: Option<Box<Speaker>>,
+}
+
+impl<I: Io> Worker<I> {
+    /// Whether the other node's ports may be leased: it is dead, and was not just not found yet.
+    pub(super) fn inherits_ports(&self) -> bool {
+        self.ha.as_ref().is_some_and(|ha| ha.peer.is_none())
+    }
+
+    /// Sets the counters that say how the peer is.
+    pub(super) fn count_ha(&mut self) {
+        let untold = self.untold();
+        let Some(ha) = &self.ha else { return };
+        let lanes = ha.lanes.iter().flatten();
+        let lag = lanes.map(|lane| u64::from(lane.lag())).sum();
+        self.counters.set(WorkerCounter::PeerState, ha.state());
+        self.counters.set(WorkerCounter::HaLag, lag);
+        self.counters
+            .set(WorkerCounter::SessionsReplica, ha.replicas);
+        self.counters.set(WorkerCounter::SessionsUntold, untold);
+    }
+}
+
+impl Ha {
+    /// For worker `id` of `workers`. `zones`: hashes of the names of our zones.
+    pub(super) fn new(parts: HaParts, id: u16, workers: u16, zones: &[u32], now: u32) -> Self {
+        let config = LaneConfig {
+            mtu: parts.mtu,
+            ..LaneConfig::default()
+        };
+        let lanes = workers.max(parts.peer_workers);
+        let own = (id..lanes).step_by(usize::from(workers));
+        let own = own.map(|lane| Some(Box::new(Lane::new(lane as u8, &config))));
+        let speaker =
+            (id == 0).then(|| Box::new(Speaker::new(&parts, workers, zones, &config, now)));
+        Self {
+            lanes: own.collect(),
+            workers,
+            peer: None,
+            codec: Codec::default(),
+            last_mac: None,
+            session: None,
+            boot: None,
+            meeting: 0,
+            met: now,
+            told: 0,
+            busy: false,
+            bulk: Bulk::default(),
+            unsure: 0,
+            replicas: 0,
+            speaker,
+            parts,
+        }
+    }
+
+    pub(super) fn device(&self) -> DeviceId {
+        self.parts.device
+    }
+
+    /// Whether the peer has told all that it has, or has had long enough for it: one that cannot must
+    /// not keep this node from its work.
+    fn has_joined(&self, now: u32) -> bool {
+        self.is_joined() || now.wrapping_sub(self.met) >= JOIN_MS
+    }
+
+    /// Whether the peer has told all that it has.
+    fn is_joined(&self) -> bool {
+        let lanes = self.peer.as_ref().map_or(64, |peer| peer.session.lanes);
+        let all = u64::MAX >> (64 - lanes.clamp(1, 64));
+        self.told & all == all
+    }
+
+    /// 1 the peer is dead, 2 it has not told all that it knows, 3 present.
+    fn state(&self) -> u64 {
+        match (&self.peer, self.is_joined()) {
+            (None, _) => 1,
+            (Some(_), false) => 2,
+            (Some(_), true) => 3,
+        }
+    }
+
+    /// Whether a replica of this meeting belongs to a peer that lives.
+    fn is_owned(&self, meeting: u32) -> bool {
+        self.peer.is_some() && meeting == self.meeting
+    }
+}

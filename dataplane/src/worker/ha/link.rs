@@ -1,0 +1,380 @@
+//! The HA link: who is there, what it says, and what is said to it.
+//!
+//! Datagrams of a lane go to the worker that has the lane, all others to worker 0, which tells the
+//! rest when the peer comes and goes.
+
+use sluice_ha::frame::{CONTROL_LANE, ETHERTYPE, Kind, peek};
+use sluice_ha::heartbeat::{self, Heartbeat, Intervals, Path};
+use sluice_ha::hello::{self, Node, Zones, capability};
+use sluice_ha::lane;
+use sluice_ha::record::Record;
+use sluice_ha::seal::{Keyring, PreShared};
+use sluice_ha::{Association, LaneConfig};
+use sluice_wire::MacAddr;
+
+use super::super::Worker;
+use super::tell::Bulk;
+use super::{ETHERNET, HELLO, Ha, HaParts, Peer, Speaker};
+use crate::counters::DropReason;
+use crate::handoff::{Message, PeerUp};
+use crate::io::{Frame, Io, RxBurst};
+use crate::mailbox::Event;
+use crate::published::WorkerCounter;
+
+/// The pre-shared key's number: there is one.
+const KEY_ID: u8 = 1;
+/// Datagrams that one poll writes to one lane at most.
+const DATAGRAMS: usize = 64;
+
+impl Speaker {
+    pub(super) fn new(
+        parts: &HaParts,
+        workers: u16,
+        zones: &[u32],
+        config: &LaneConfig,
+        now: u32,
+    ) -> Self {
+        let me = Node {
+            id: parts.node,
+            boot: parts.boot,
+            workers: workers as u8,
+            capabilities: capability::RECORDS | capability::CORRECTION,
+            window: config.reorder,
+            mtu: parts.mtu,
+            config: 0,
+            zones: Zones::new(zones.iter().copied()),
+        };
+        let keyring = Keyring::Sealed {
+            current: PreShared {
+                id: KEY_ID,
+                secret: parts.key,
+            },
+            also: None,
+        };
+        Self {
+            association: Association::new(me, parts.peer, keyring, parts.seed),
+            heartbeat: Heartbeat::new(Intervals {
+                send: parts.heartbeat_ms,
+                dead: parts.heartbeat_ms * parts.dead_after,
+            }),
+            since: now,
+        }
+    }
+}
+
+impl<I: Io> Worker<I> {
+    /// Works on what the device of the HA link delivered.
+    pub(in super::super) fn ha_burst(&mut self, frames: &mut RxBurst<I::Frame>) {
+        self.counters
+            .add(WorkerCounter::Received, frames.len() as u64);
+        for frame in frames.drain(..) {
+            let head = frame.bytes().get(ETHERNET - 2..ETHERNET);
+            if head == Some(&ETHERTYPE.to_be_bytes()) {
+                self.ha_datagram(frame);
+            } else {
+                self.take_corrected(frame);
+            }
+        }
+    }
+
+    /// Works on a datagram of the HA link, or gives it to the worker that it is for.
+    #[cold]
+    pub(in super::super) fn ha_datagram(&mut self, mut frame: I::Frame) {
+        let header = frame.bytes().get(ETHERNET..).map(peek);
+        let Some(Ok(header)) = header else {
+            return self.counters.drop(DropReason::HaRefused);
+        };
+        let workers = self.rings.workers();
+        let to = match header.lane {
+            CONTROL_LANE => 0,
+            lane => u16::from(lane) % workers,
+        };
+        if to != self.id {
+            return match self.rings.push(to, Message::HaDatagram(frame)) {
+                Ok(()) => self.counters.count(WorkerCounter::HandedOver),
+                Err(_) => self.counters.drop(DropReason::HandoffFull),
+            };
+        }
+        let accepted = match header.lane {
+            CONTROL_LANE => self.hear_control(&mut frame, header.kind),
+            lane => self.hear_lane(lane, &mut frame),
+        };
+        if accepted {
+            self.counters.count(WorkerCounter::Consumed);
+        } else {
+            self.counters.drop(DropReason::HaRefused);
+        }
+    }
+
+    /// A greeting or a heartbeat. False if it was refused.
+    fn hear_control(&mut self, frame: &mut I::Frame, kind: Kind) -> bool {
+        let now = self.now;
+        let Some(speaker) = self.ha.as_mut().and_then(|ha| ha.speaker.as_mut()) else {
+            return false;
+        };
+        let Some((head, datagram)) = frame.bytes_mut().split_first_chunk_mut::<ETHERNET>() else {
+            return false;
+        };
+        let mac = MacAddr([head[6], head[7], head[8], head[9], head[10], head[11]]);
+        if kind != Kind::Hello {
+            return speaker
+                .heartbeat
+                .handle(Path::HaLink, datagram, now)
+                .is_ok();
+        }
+        match speaker.association.handle(datagram, now) {
+            Err(_) => false,
+            Ok(Some(hello::Event::Session(session))) => {
+                speaker.heartbeat.associate(&session);
+                speaker.since = now;
+                let session = *session;
+                let up = PeerUp { session, mac };
+                self.spread(|| Message::PeerUp(Box::new(up)));
+                self.peer_up(&up);
+                true
+            }
+            Ok(Some(hello::Event::NoCommonVersion { theirs })) => {
+                self.tell(Event::PeerVersion {
+                    oldest: theirs.0,
+                    newest: theirs.1,
+                });
+                true
+            }
+            Ok(None) => true,
+        }
+    }
+
+    /// Tells all other workers. One whose ring is full hears of it when it happens again; a session
+    /// with the peer begins anew every hour at the latest.
+    fn spread(&mut self, message: impl Fn() -> Message<I::Frame>) {
+        for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
+            let _ = self.rings.push(worker, message());
+        }
+    }
+
+    /// The peer lives.
+    pub(in super::super) fn peer_up(&mut self, up: &PeerUp) {
+        if self.id == 0 && self.ha.as_ref().is_some_and(|ha| ha.peer.is_none()) {
+            self.tell(Event::PeerUp);
+        }
+        let Some(ha) = &mut self.ha else { return };
+        ha.last_mac = Some(up.mac);
+        ha.peer = Some(Peer {
+            session: up.session,
+            mac: up.mac,
+        });
+        if ha.session == Some(up.session.id) {
+            return;
+        }
+        ha.session = Some(up.session.id);
+        ha.codec.associate(&up.session);
+        if ha.boot != Some(up.session.peer_boot) {
+            // What it knew before is gone, and what it knows now has not been told.
+            ha.boot = Some(up.session.peer_boot);
+            ha.meeting += 1;
+            ha.met = self.now;
+            ha.told = 0;
+            ha.bulk = Bulk::default();
+        }
+        ha.lanes
+            .iter_mut()
+            .flatten()
+            .filter(|lane| lane.id() < up.session.lanes)
+            .for_each(|lane| lane.associate(&up.session));
+        ha.busy = true;
+    }
+
+    /// The peer is dead, or cannot be reached.
+    pub(in super::super) fn peer_down(&mut self) {
+        if let Some(ha) = &mut self.ha {
+            ha.peer = None;
+        }
+        if self.id == 0 {
+            self.tell(Event::PeerDown);
+        }
+    }
+
+    /// The peer lives again, as before.
+    fn peer_back(&mut self) {
+        let ha = self.ha.as_ref();
+        let speaker = ha.and_then(|ha| ha.speaker.as_ref());
+        let session = speaker.and_then(|speaker| speaker.association.session().copied());
+        if let Some((session, mac)) = session.zip(ha.and_then(|ha| ha.last_mac)) {
+            let up = PeerUp { session, mac };
+            self.spread(|| Message::PeerUp(Box::new(up)));
+            self.peer_up(&up);
+        }
+    }
+
+    /// Records of the peer. False if the datagram was refused.
+    fn hear_lane(&mut self, id: u8, frame: &mut I::Frame) -> bool {
+        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.take_lane(id)) else {
+            return false;
+        };
+        let now = self.now;
+        let datagram = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
+        let accepted = lane.handle(datagram, now, &mut |record| {
+            self.counters.count(WorkerCounter::HaRecordsReceived);
+            self.apply(id, record, false)
+        });
+        if let Some(ha) = &mut self.ha {
+            ha.put_lane(lane);
+        }
+        accepted.is_ok()
+    }
+
+    /// Once per poll: what lanes have to say, and what is due.
+    #[inline]
+    pub(in super::super) fn ha_poll(&mut self) {
+        if self.ha.is_some() {
+            self.ha_work();
+        }
+    }
+
+    fn ha_work(&mut self) {
+        self.resume_lanes();
+        self.bulk_some();
+        let Some(ha) = &mut self.ha else { return };
+        let busy = std::mem::take(&mut ha.busy);
+        for at in 0..ha.lanes.len() {
+            self.flush_lane(at, busy);
+        }
+    }
+
+    /// Offers again what found no room in another worker's ring.
+    fn resume_lanes(&mut self) {
+        let Some(ha) = &self.ha else { return };
+        let mut lanes = ha.lanes.iter();
+        let blocked = lanes.position(|lane| lane.as_ref().is_some_and(|lane| lane.is_blocked()));
+        let Some(at) = blocked else { return };
+        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.lanes[at].take()) else {
+            return;
+        };
+        let id = lane.id();
+        lane.resume(&mut |record| self.apply(id, record, false));
+        if let Some(ha) = &mut self.ha {
+            ha.put_lane(lane);
+        }
+    }
+
+    /// Sends what a lane has to send, and hears what has become of it.
+    fn flush_lane(&mut self, at: usize, busy: bool) {
+        let now = self.now;
+        for _ in 0..DATAGRAMS {
+            let Some(ha) = &mut self.ha else { return };
+            let Some(lane) = ha.lanes.get_mut(at).and_then(Option::as_mut) else {
+                return;
+            };
+            while let Some(event) = lane.poll_event() {
+                match event {
+                    lane::Event::Open if at == 0 => ha.bulk.begin(),
+                    lane::Event::Alone(_) if at == 0 => ha.bulk = Bulk::default(),
+                    // Nobody here speaks on this lane, and that is all there is to tell on it.
+                    lane::Event::Open => {
+                        let _ = lane.push(&Record::BulkEnd {
+                            round: 0,
+                            sessions: 0,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            if !busy && lane.poll_timeout(now) != Some(0) {
+                return;
+            }
+            let (device, mac) = (ha.parts.device, ha.parts.mac);
+            let Some(to) = ha.peer.as_ref().map(|peer| peer.mac) else {
+                return;
+            };
+            let Some(mut frame) = self.io.alloc() else {
+                return;
+            };
+            if !frame.set_len(ETHERNET + usize::from(ha.parts.mtu)) {
+                return;
+            }
+            let written = frame
+                .bytes_mut()
+                .get_mut(ETHERNET..)
+                .and_then(|buffer| lane.poll_transmit(now, buffer));
+            let Some(len) = written else { return };
+            if ethernet(&mut frame, to, mac, len) {
+                self.originate(frame, device);
+            }
+        }
+    }
+
+    /// Once a millisecond, on worker 0: greetings and heartbeats.
+    pub(in super::super) fn ha_tick(&mut self) {
+        let now = self.now;
+        let Some(ha) = &mut self.ha else { return };
+        let (device, mac) = (ha.parts.device, ha.parts.mac);
+        let known = ha.peer.as_ref().map(|peer| peer.mac).or(ha.last_mac);
+        let Some(speaker) = &mut ha.speaker else {
+            return;
+        };
+        let event = speaker.heartbeat.poll_event(now);
+        let is_new = now.wrapping_sub(speaker.since) < ha.parts.heartbeat_ms * ha.parts.dead_after;
+        for hello in [true, false] {
+            let mut buffer = [0; HELLO];
+            let len = if hello {
+                speaker.association.poll_transmit(now, &mut buffer)
+            } else {
+                speaker
+                    .heartbeat
+                    .poll_transmit(Path::HaLink, now, &mut buffer)
+            };
+            let Some(len) = len else { continue };
+            let Some(mut frame) = self.io.alloc() else {
+                break;
+            };
+            // Until it has been heard its address is not known; greetings say nothing secret.
+            let to = known.filter(|_| !hello).unwrap_or(MacAddr::BROADCAST);
+            if frame.set_len(ETHERNET + len) {
+                frame.bytes_mut()[ETHERNET..].copy_from_slice(&buffer[..len]);
+                if ethernet(&mut frame, to, mac, len) {
+                    self.egress
+                        .push(&mut self.io, &self.rings, device, frame, true);
+                }
+            }
+        }
+        match event {
+            Some(heartbeat::Event::PathUp(_)) => self.peer_back(),
+            // With new keys it has to be found out anew whether both directions work.
+            Some(heartbeat::Event::PathDown(_)) if is_new => {}
+            Some(heartbeat::Event::PathDown(_) | heartbeat::Event::Down) => {
+                self.spread(|| Message::PeerDown);
+                self.peer_down();
+            }
+            Some(heartbeat::Event::Up) | None => {}
+        }
+    }
+}
+
+impl Ha {
+    fn take_lane(&mut self, id: u8) -> Option<Box<sluice_ha::Lane>> {
+        let at = usize::from(id) / usize::from(self.workers.max(1));
+        self.busy = true;
+        self.lanes.get_mut(at)?.take()
+    }
+
+    fn put_lane(&mut self, lane: Box<sluice_ha::Lane>) {
+        let at = usize::from(lane.id()) / usize::from(self.workers.max(1));
+        if let Some(place) = self.lanes.get_mut(at) {
+            *place = Some(lane);
+        }
+    }
+}
+
+/// Puts an Ethernet header before `len` bytes, and cuts the frame after them.
+fn ethernet<F: Frame>(frame: &mut F, to: MacAddr, from: MacAddr, len: usize) -> bool {
+    if !frame.set_len(ETHERNET + len) {
+        return false;
+    }
+    let Some(head) = frame.bytes_mut().first_chunk_mut::<ETHERNET>() else {
+        return false;
+    };
+    head[..6].copy_from_slice(&to.0);
+    head[6..12].copy_from_slice(&from.0);
+    head[12..].copy_from_slice(&ETHERTYPE.to_be_bytes());
+    true
+}

@@ -1,0 +1,327 @@
+//! What the peer tells of its sessions, kept as copies that the owner's packets never need.
+//!
+//! A copy lives on the worker that is home to its original tuple, which any worker can compute from a
+//! record. It takes no path, counts for no service and no balancer until it is taken over.
+
+use sluice_ha::lane::Take;
+use sluice_ha::record::{
+    ChangeRecord, DeathRecord, Identity, MAX_LEN, Progress, Record, Records, SessionRecord, Stamp,
+    encode, session,
+};
+use sluice_wire::{Key, V4, V6};
+
+use super::super::Worker;
+use super::super::plan;
+use super::super::tables::PerFamily;
+use super::tell::SIDE_BITS;
+use crate::handoff::Message;
+use crate::io::{Frame, Io};
+use crate::published::WorkerCounter;
+use crate::rewrite;
+use crate::session::flow::{Flow, PathId, UNCHECKED, flags};
+use crate::session::table::{Direction, InsertError, SessionId};
+use crate::snapshot::ServiceId;
+
+/// How long a replica outlives what its owner said of its time, milliseconds: the owner says so anew
+/// when that time is over, within a sweep of its deadlines.
+const GRACE: u32 = 30_000;
+/// The path of flows that have none.
+const NOWHERE: PathId = PathId(u16::MAX);
+
+impl<I: Io> Worker<I> {
+    /// Takes a record of the peer that came on lane `lane`. `passed`: another worker found that it is
+    /// for this one.
+    pub(super) fn apply(&mut self, lane: u8, record: &Record, passed: bool) -> Take {
+        match record {
+            Record::Session4(told) => {
+                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
+                    worker.session_told(key, told);
+                })
+            }
+            Record::Session6(told) => {
+                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
+                    worker.session_told(key, told);
+                })
+            }
+            Record::Change4(told) => {
+                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
+                    worker.change_told(key, told);
+                })
+            }
+            Record::Change6(told) => {
+                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
+                    worker.change_told(key, told);
+                })
+            }
+            Record::Death4(told) => {
+                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
+                    worker.death_told(key, told);
+                })
+            }
+            Record::Death6(told) => {
+                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
+                    worker.death_told(key, told);
+                })
+            }
+            Record::BulkEnd { .. } => self.all_told(lane),
+            _ => Take::Taken,
+        }
+    }
+
+    /// Everything was told on a lane. All workers hear of it after what the records before it said.
+    fn all_told(&mut self, lane: u8) -> Take {
+        for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
+            if self.rings.push(worker, Message::PeerTold(lane)).is_err() {
+                // Those that heard hear it twice.
+                return Take::Later;
+            }
+        }
+        self.peer_told(lane);
+        Take::Taken
+    }
+
+    /// Everything was told on a lane.
+    pub(in super::super) fn peer_told(&mut self, lane: u8) {
+        if let Some(ha) = &mut self.ha {
+            ha.told |= 1 << (lane & 63);
+        }
+    }
+
+    fn dispatch_record<F: PerFamily>(
+        &mut self,
+        record: &Record,
+        identity: &Identity<F>,
+        passed: bool,
+        apply: impl FnOnce(&mut Self, Key<F::Addrs>),
+    ) -> Take {
+        let zone = self.snapshot.shared_names.as_ref();
+        let Some(zone) = zone.and_then(|names| names.zone_of(identity.zone)) else {
+            self.counters.count(WorkerCounter::HaRecordsForeign);
+            return Take::Taken;
+        };
+        let key = Key {
+            addrs: identity.addrs,
+            ports: identity.ports,
+            proto: identity.proto,
+            zone,
+            zero: 0,
+        };
+        let home = self.home_of_replica::<F>(&key);
+        if home == self.id || passed {
+            apply(self, key);
+            return Take::Taken;
+        }
+        let Some(mut frame) = self.io.alloc() else {
+            return Take::Later;
+        };
+        let written = frame
+            .set_len(MAX_LEN)
+            .then(|| encode(record, frame.bytes_mut()));
+        match written.flatten() {
+            Some(len) if frame.set_len(len) => {
+                match self.rings.push(home, Message::HaRecords(frame)) {
+                    Ok(()) => Take::Taken,
+                    Err(_) => Take::Later,
+                }
+            }
+            _ => Take::Later,
+        }
+    }
+
+    /// Records that another worker passed on.
+    pub(in super::super) fn apply_passed_records(&mut self, frame: &I::Frame) {
+        for record in Records::new(frame.bytes(), 0) {
+            self.apply(0, &record, true);
+        }
+    }
+
+    /// The worker that packets of a tuple come to, by the port that its source is routed to.
+    fn home_of_replica<F: PerFamily>(&self, key: &Key<F::Addrs>) -> u16 {
+        match plan::way(&self.snapshot, key.tuple::<F>().src) {
+            Ok(way) => self.home_of::<F>(key, way.hop.port),
+            Err(_) => 0,
+        }
+    }
+
+    /// What there is under a key of the peer's: the copy, if what was said last is older than `stamp`.
+    fn older_replica<F: PerFamily>(&mut self, key: &Key<F::Addrs>, stamp: Stamp) -> Known {
+        let table = F::table(&self.tables);
+        let Some(at) = table.lookup(key, table.hash(key)) else {
+            return Known::Nothing;
+        };
+        let id = at.session();
+        let Some(session) = table.session(id) else {
+            return Known::Nothing;
+        };
+        let node = self.ha.as_ref().map_or(0, |ha| ha.parts.node);
+        let owner = if session.is_replica() {
+            stamp.owner
+        } else {
+            node
+        };
+        let last = Stamp {
+            version: table.version(id),
+            owner,
+        };
+        match (session.is_replica(), stamp.replaces(last)) {
+            _ if at.direction() == Direction::Reply => Known::Newer,
+            (_, false) => Known::Newer,
+            (true, true) => Known::Replica(id),
+            (false, true) => Known::Own(id),
+        }
+    }
+
+    /// The whole of a session.
+    fn session_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &SessionRecord<F>) {
+        match self.older_replica::<F>(&key, told.stamp) {
+            Known::Newer => return self.counters.count(WorkerCounter::HaConflicts),
+            Known::Own(id) => {
+                // Both nodes opened it, or the peer took it over while it did not hear us.
+                self.counters.count(WorkerCounter::HaConflicts);
+                self.give_up::<F>(id);
+            }
+            Known::Replica(id) => self.remove_replica::<F>(id),
+            Known::Nothing => {}
+        }
+        if let Err(error) = self.insert_replica::<F>(&key, told) {
+            self.counters.count(match error {
+                InsertError::Full => WorkerCounter::HaRecordsLost,
+                InsertError::Clash => WorkerCounter::HaConflicts,
+            });
+        }
+    }
+
+    fn insert_replica<F: PerFamily>(
+        &mut self,
+        key: &Key<F::Addrs>,
+        told: &SessionRecord<F>,
+    ) -> Result<(), InsertError> {
+        let Some(names) = &self.snapshot.shared_names else {
+            return Ok(());
+        };
+        let Some(reply_zone) = names.zone_of(told.reply_zone) else {
+            self.counters.count(WorkerCounter::HaRecordsForeign);
+            return Ok(());
+        };
+        let service = names.service_of(told.service).unwrap_or(ServiceId::NONE);
+        let server = names.server_of(told.server).unwrap_or_default();
+        let leaves = Key::<F::Addrs> {
+            addrs: told.new_addrs,
+            ports: told.new_ports,
+            ..*key
+        };
+        let leaves = leaves.tuple::<F>();
+        let reply_key = Key::new::<F>(&leaves.reverse(), reply_zone);
+        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
+        let left = told.progress.timeout_left.saturating_add(GRACE);
+        let table = F::table_mut(&mut self.tables);
+        let id = table.insert(key, &reply_key, self.now, left)?;
+        if let Some(cold) = table.cold_mut(id) {
+            cold.created = self.now.wrapping_sub(told.age);
+            cold.service = service;
+            cold.server = server;
+            cold.extra = meeting;
+        }
+        table.set_version(id, told.stamp.version);
+        if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            rewrite::compile(original, &leaves);
+            rewrite::compile(reply, &key.tuple::<F>().reverse());
+            for flow in [&mut *original, &mut *reply] {
+                flow.path = NOWHERE;
+                flow.epoch = UNCHECKED;
+                flow.flags |= flags::REPLICA;
+                if told.flags & session::ONE_WAY != 0 {
+                    flow.flags |= flags::ONE_WAY;
+                }
+                if told.flags & session::CLAMP_MSS != 0 {
+                    flow.flags |= flags::CLAMP_MSS;
+                }
+            }
+            progress(original, reply, &told.progress);
+        }
+        if let Some(ha) = &mut self.ha {
+            ha.replicas += 1;
+        }
+        let port_of = |tuple| plan::way(&self.snapshot, tuple).map(|way| way.hop.port);
+        if let (Ok(came), Ok(back)) = (port_of(key.tuple::<F>().src), port_of(leaves.dst)) {
+            // Without room for the registration its packets are taken for strangers, and go to the
+            // owner all the same.
+            let _ = self.register::<F>(id, [(key, came), (&reply_key, back)]);
+        }
+        Ok(())
+    }
+
+    /// A session went on.
+    fn change_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &ChangeRecord<F>) {
+        let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp) else {
+            return;
+        };
+        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
+        let now = self.now;
+        let table = F::table_mut(&mut self.tables);
+        if let Some(cold) = table.cold_mut(id) {
+            cold.extra = meeting;
+        }
+        table.set_version(id, told.stamp.version);
+        if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            progress(original, reply, &told.progress);
+        }
+        table.set_deadline(id, now, told.progress.timeout_left.saturating_add(GRACE));
+    }
+
+    /// A session ended.
+    fn death_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &DeathRecord<F>) {
+        if let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp) {
+            self.remove_replica::<F>(id);
+        }
+    }
+
+    pub(super) fn remove_replica<F: PerFamily>(&mut self, id: SessionId) {
+        if let Some((session, _)) = F::table_mut(&mut self.tables).remove(id) {
+            self.unregister::<F>(&session);
+            self.replica_gone();
+        }
+    }
+
+    pub(in super::super) fn replica_gone(&mut self) {
+        if let Some(ha) = &mut self.ha {
+            ha.replicas = ha.replicas.saturating_sub(1);
+        }
+    }
+
+    /// Ends a session of ours that turned out to be the peer's, without a word to it.
+    fn give_up<F: PerFamily>(&mut self, id: SessionId) {
+        if let Some((session, cold)) = F::table_mut(&mut self.tables).remove(id) {
+            self.unregister::<F>(&session);
+            self.account_end::<F>(&session, &cold);
+        }
+    }
+}
+
+/// What is there under a key that the peer speaks of.
+enum Known {
+    Nothing,
+    /// A copy that the peer's statement is newer than.
+    Replica(SessionId),
+    /// A session of ours that the peer's statement is newer than.
+    Own(SessionId),
+    /// Something that counts more than what the peer says.
+    Newer,
+}
+
+/// Takes over where a session stands.
+fn progress<F: PerFamily>(original: &mut Flow<F>, reply: &mut Flow<F>, told: &Progress) {
+    for (flow, side) in [original, reply].into_iter().zip(&told.sides) {
+        flow.state = told.state;
+        flow.tcp_end = side.end;
+        flow.tcp_acked = side.acked;
+        flow.tcp_max_win = side.max_window;
+        flow.tcp_scale = side.scale;
+        for (ours, theirs) in SIDE_BITS {
+            flow.flags &= !ours;
+            if side.flags & theirs != 0 {
+                flow.flags |= ours;
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Sessions of a peer that is dead, taken over by the first packet that meets them.
+//!
+//! A replica knows how its session stood when it was told of it last, and that may be long ago: data
+//! and acknowledgements are not told of. What TCP's numbers are now the packet says; until they have
+//! been seen from both sides they are judged as those of a connection that was taken up in the
+//! middle.
+
+use sluice_wire::parse::Kind;
+use sluice_wire::proto;
+
+use super::super::burst::Packet;
+use super::super::tables::PerFamily;
+use super::super::tally::Fate;
+use super::super::{Worker, hit};
+use super::Correction;
+use crate::io::{Frame, Io};
+use crate::published::WorkerCounter;
+use crate::session::flow::{UNCHECKED, flags};
+use crate::session::table::{Direction, FlowRef, SessionId};
+use crate::snapshot::ServerId;
+use crate::tcp;
+
+/// What comes of a packet that met a replica.
+pub(in super::super) enum Met<P> {
+    /// The peer has it.
+    Gone,
+    /// The session is ours now.
+    Ours(P),
+    /// The session is over.
+    Over(P),
+}
+
+impl<I: Io> Worker<I> {
+    /// A packet met a replica: its owner's, if that lives, and otherwise ours from now on. So is one
+    /// whose owner does not know it, and sent the packet here.
+    pub(in super::super) fn meet_replica<F: PerFamily>(
+        &mut self,
+        packet: Packet<I::Frame>,
+        id: SessionId,
+    ) -> Met<Packet<I::Frame>> {
+        let packet = if self.is_owned_by_peer::<F>(id) {
+            match self.correct(packet, Correction::Replica) {
+                Some(packet) => packet,
+                None => return Met::Gone,
+            }
+        } else {
+            packet
+        };
+        if self.take_over::<F>(id) {
+            self.tell_birth::<F>(id);
+            Met::Ours(packet)
+        } else {
+            Met::Over(packet)
+        }
+    }
+
+    fn is_owned_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
+        let meeting = F::table(&self.tables).cold(id).map(|cold| cold.extra);
+        let ha = self.ha.as_ref().zip(meeting);
+        ha.is_some_and(|(ha, meeting)| ha.is_owned(meeting))
+    }
+
+    /// Makes a replica a session of this node. False, and it is gone, if today's configuration has
+    /// no place for it.
+    fn take_over<F: PerFamily>(&mut self, id: SessionId) -> bool {
+        let takeover = sluice_ha::record::Stamp::TAKEOVER;
+        if let Some(cold) = F::table_mut(&mut self.tables).cold_mut(id) {
+            cold.extra = 0;
+        }
+        if !self.renew::<F>(id) {
+            self.remove_replica::<F>(id);
+            return false;
+        }
+        self.replica_gone();
+        let now = self.now;
+        let table = F::table_mut(&mut self.tables);
+        let Some(cold) = table.cold(id) else {
+            return false;
+        };
+        let (service, server) = (cold.service, cold.server);
+        let version = table.version(id).wrapping_add(takeover);
+        table.set_version(id, version);
+        if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            for flow in [original, reply] {
+                flow.flags &= !flags::REPLICA;
+                flow.epoch = UNCHECKED;
+                flow.seen = now;
+            }
+        }
+        if server != ServerId::NONE {
+            self.balancer.opened(server);
+        }
+        self.tally.session(service, server, Fate::Opened);
+        self.counters.count(WorkerCounter::SessionsTakenOver);
+        self.reschedule::<F>(id);
+        true
+    }
+
+    /// Takes a replica over that no living peer owns.
+    pub(super) fn take_over_orphan<F: PerFamily>(&mut self, id: SessionId) -> bool {
+        !self.is_owned_by_peer::<F>(id) && self.take_over::<F>(id)
+    }
+
+    /// A packet met a session that was taken over, and of which none was seen since.
+    pub(in super::super) fn hit_unchecked<F: PerFamily>(
+        &mut self,
+        packet: Packet<I::Frame>,
+        at: FlowRef,
+    ) {
+        let epoch = self.snapshot.epoch;
+        let table = F::table_mut(&mut self.tables);
+        let mut learned = true;
+        if let Some((this, other)) = table.pair_mut(at) {
+            (this.epoch, other.epoch) = (epoch, epoch);
+            if this.proto == proto::TCP {
+                let whole = packet.parsed.kind == Kind::Session;
+                let segment = whole.then(|| hit::segment(packet.frame.bytes(), &packet.parsed));
+                let segment = segment.flatten();
+                learned = segment.is_some_and(|segment| tcp::resume(this, other, &segment));
+            }
+        }
+        self.hit::<F>(packet, at);
+        if !learned {
+            self.leave_unchecked::<F>(at.session());
+        }
+    }
+
+    /// Marks a session that was brought under the current snapshot as one whose next packet is to be
+    /// looked at closely.
+    pub(in super::super) fn leave_unchecked<F: PerFamily>(&mut self, id: SessionId) {
+        let table = F::table_mut(&mut self.tables);
+        if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            original.epoch = UNCHECKED;
+            reply.epoch = UNCHECKED;
+        }
+    }
+
+    /// The time of a replica is over, and its owner has not said otherwise.
+    pub(in super::super) fn settle_replica<F: PerFamily>(&mut self, id: SessionId) {
+        self.remove_replica::<F>(id);
+    }
+}

@@ -1,0 +1,327 @@
+//! What the peer is told of our sessions: each birth, change of state and death in the burst where it
+//! happens, and everything at once when it was started anew or missed something.
+
+use sluice_ha::record::{
+    ChangeRecord, DeathRecord, Identity, Progress, Record, SessionRecord, Side, Stamp, session,
+    side,
+};
+use sluice_wire::{Family, V4, V6, proto};
+
+use super::super::Worker;
+use super::super::tables::PerFamily;
+use crate::io::Io;
+use crate::mailbox::Table;
+use crate::published::WorkerCounter;
+use crate::session::flow::{Flow, Session, flags};
+use crate::session::table::SessionId;
+use crate::shared_names::SharedNames;
+
+/// Table entries looked at per poll.
+const SLICE: u32 = 128;
+
+/// Families of which there are records.
+pub(in super::super) trait Told: Family {
+    fn session(record: SessionRecord<Self>) -> Record;
+    fn change(record: ChangeRecord<Self>) -> Record;
+    fn death(record: DeathRecord<Self>) -> Record;
+}
+
+impl Told for V4 {
+    fn session(record: SessionRecord<Self>) -> Record {
+        Record::Session4(record)
+    }
+    fn change(record: ChangeRecord<Self>) -> Record {
+        Record::Change4(record)
+    }
+    fn death(record: DeathRecord<Self>) -> Record {
+        Record::Death4(record)
+    }
+}
+
+impl Told for V6 {
+    fn session(record: SessionRecord<Self>) -> Record {
+        Record::Session6(record)
+    }
+    fn change(record: ChangeRecord<Self>) -> Record {
+        Record::Change6(record)
+    }
+    fn death(record: DeathRecord<Self>) -> Record {
+        Record::Death6(record)
+    }
+}
+
+/// How far telling everything has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bulk {
+    round: u16,
+    /// Where to go on; `None`: it is not under way.
+    at: Option<(Table, u32)>,
+    begun: bool,
+    sessions: u64,
+    /// The peer was told everything since the lane was opened.
+    pub(super) complete: bool,
+}
+
+impl Bulk {
+    /// From the start.
+    pub(super) fn begin(&mut self) {
+        *self = Self {
+            round: self.round.wrapping_add(1),
+            at: Some((Table::V4, 0)),
+            ..Self::default()
+        };
+    }
+}
+
+impl<I: Io> Worker<I> {
+    /// A session was opened.
+    #[inline]
+    pub(in super::super) fn tell_birth<F: PerFamily>(&mut self, id: SessionId) {
+        if self.ha.is_some() {
+            self.tell_whole::<F>(id);
+        }
+    }
+
+    /// A session's state changed, or it goes on beyond its time.
+    #[inline]
+    pub(in super::super) fn tell_change<F: PerFamily>(&mut self, id: SessionId) {
+        if self.ha.is_some() {
+            self.tell_progress::<F>(id);
+        }
+    }
+
+    /// A session has ended.
+    #[inline]
+    pub(in super::super) fn tell_death<F: PerFamily>(
+        &mut self,
+        session: &Session<F>,
+        version: u32,
+    ) {
+        if self.ha.is_some() {
+            let Some(names) = &self.snapshot.shared_names else {
+                return;
+            };
+            let record = DeathRecord {
+                stamp: self.stamp(version.wrapping_add(1)),
+                identity: identity(names, session),
+            };
+            self.push_record(&F::death(record));
+        }
+    }
+
+    fn stamp(&self, version: u32) -> Stamp {
+        let owner = self.ha.as_ref().map_or(0, |ha| ha.parts.node);
+        Stamp { version, owner }
+    }
+
+    /// Counts one more statement of a session. `None` for those that are kept to ourselves: of
+    /// endpoint-independent mappings.
+    fn next_stamp<F: PerFamily>(&mut self, id: SessionId) -> Option<Stamp> {
+        let ha = self.ha.as_ref().filter(|ha| ha.parts.sync)?;
+        let owner = ha.parts.node;
+        let table = F::table_mut(&mut self.tables);
+        if table.cold(id)?.extra != 0 {
+            return None;
+        }
+        let version = table.version(id).wrapping_add(1);
+        table.set_version(id, version);
+        Some(Stamp { version, owner })
+    }
+
+    #[cold]
+    fn tell_whole<F: PerFamily>(&mut self, id: SessionId) {
+        if let Some(record) = self.record_of::<F>(id)
+            && self.push_record(&F::session(record))
+            && let Some(ha) = &mut self.ha
+        {
+            ha.unsure += 1;
+        }
+    }
+
+    fn record_of<F: PerFamily>(&mut self, id: SessionId) -> Option<SessionRecord<F>> {
+        let stamp = self.next_stamp::<F>(id)?;
+        let names = self.snapshot.shared_names.as_ref()?;
+        let table = F::table(&self.tables);
+        let (session, cold) = (table.session(id)?, table.cold(id)?);
+        let [original, reply] = &session.flows;
+        let mut bits = 0;
+        if original.flags & flags::ONE_WAY != 0 {
+            bits |= session::ONE_WAY;
+        }
+        if original.flags & flags::CLAMP_MSS != 0 {
+            bits |= session::CLAMP_MSS;
+        }
+        Some(SessionRecord {
+            stamp,
+            identity: identity(names, session),
+            new_addrs: original.new_addrs,
+            new_ports: original.new_ports,
+            reply_zone: names.zone(reply.zone),
+            service: names.service(cold.service),
+            server: names.server(cold.server),
+            flags: bits,
+            age: self.now.wrapping_sub(cold.created),
+            progress: self.progress(session),
+        })
+    }
+
+    #[cold]
+    fn tell_progress<F: PerFamily>(&mut self, id: SessionId) {
+        let Some(stamp) = self.next_stamp::<F>(id) else {
+            return;
+        };
+        let table = F::table(&self.tables);
+        let (Some(session), Some(names)) = (table.session(id), &self.snapshot.shared_names) else {
+            return;
+        };
+        let record = ChangeRecord {
+            stamp,
+            identity: identity(names, session),
+            progress: self.progress(session),
+        };
+        self.push_record(&F::change(record));
+    }
+
+    fn progress<F: PerFamily>(&self, session: &Session<F>) -> Progress {
+        let [original, reply] = &session.flows;
+        let limit = self
+            .snapshot
+            .timeout(original.timeouts, original.proto, original.state);
+        Progress {
+            state: original.state,
+            timeout_left: limit.saturating_sub(session.idle(self.now)),
+            sides: [side_of(original), side_of(reply)],
+        }
+    }
+
+    /// Puts a record in this worker's own lane. While that stands alone nothing is told: the peer
+    /// will be told everything when it listens again.
+    fn push_record(&mut self, record: &Record) -> bool {
+        let Some(ha) = self.ha.as_mut().filter(|ha| ha.parts.sync) else {
+            return false;
+        };
+        let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut) else {
+            self.counters.count(WorkerCounter::HaRecordsLost);
+            return false;
+        };
+        if !lane.is_open() {
+            return false;
+        }
+        ha.busy = true;
+        if lane.push(record).is_err() {
+            self.counters.count(WorkerCounter::HaRecordsLost);
+            return false;
+        }
+        self.counters.count(WorkerCounter::HaRecordsSent);
+        true
+    }
+
+    /// Goes on telling everything, as far as the lane has room.
+    pub(super) fn bulk_some(&mut self) {
+        let Some(ha) = &mut self.ha else { return };
+        let Some(at) = ha.bulk.at else { return };
+        let sync = ha.parts.sync;
+        let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut) else {
+            return;
+        };
+        if !lane.is_open() || !lane.has_room() {
+            return;
+        }
+        ha.busy = true;
+        let round = ha.bulk.round;
+        if !ha.bulk.begun {
+            ha.bulk.begun = lane.push(&Record::BulkBegin { round }).is_ok();
+            return;
+        }
+        let (table, from) = at;
+        let next = match table {
+            _ if !sync => None,
+            Table::V4 => self.bulk_in::<V4>(from),
+            Table::V6 => self.bulk_in::<V6>(from),
+        };
+        let next = match (table, next) {
+            (_, Some(from)) => Some((table, from)),
+            (Table::V4, None) => Some((Table::V6, 0)),
+            (Table::V6, None) => None,
+        };
+        let Some(ha) = &mut self.ha else { return };
+        ha.bulk.at = next;
+        let sessions = ha.bulk.sessions;
+        if next.is_none()
+            && let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut)
+        {
+            ha.bulk.complete = lane.push(&Record::BulkEnd { round, sessions }).is_ok();
+        }
+    }
+
+    fn bulk_in<F: PerFamily>(&mut self, from: u32) -> Option<u32> {
+        let mut found = arrayvec::ArrayVec::<(SessionId, bool), { SLICE as usize }>::new();
+        let next = F::table(&self.tables).scan(from, SLICE, |id, session, _| {
+            found.push((id, session.is_replica()));
+        });
+        for (id, replica) in found {
+            // Left by a peer that is no more; who has it now is told.
+            if replica && !self.take_over_orphan::<F>(id) {
+                continue;
+            }
+            self.tell_whole::<F>(id);
+            if let Some(ha) = &mut self.ha {
+                ha.bulk.sessions += 1;
+            }
+        }
+        next
+    }
+
+    /// Sessions of ours that the peer may not know: lost if this node died now.
+    pub(in super::super) fn untold(&mut self) -> u64 {
+        let all = (V4::table(&self.tables).len() + V6::table(&self.tables).len()) as u64;
+        let Some(ha) = &mut self.ha else { return 0 };
+        let own = all.saturating_sub(ha.replicas);
+        let lane = ha.lanes.first().and_then(Option::as_ref);
+        if !lane.is_some_and(|lane| lane.is_open()) || !ha.parts.sync || ha.peer.is_none() {
+            return own;
+        }
+        if lane.is_some_and(|lane| lane.lag() == 0) {
+            ha.unsure = 0;
+        }
+        if ha.bulk.complete {
+            ha.unsure.min(own)
+        } else {
+            own.saturating_sub(ha.bulk.sessions)
+        }
+    }
+}
+
+fn identity<F: PerFamily>(names: &SharedNames, session: &Session<F>) -> Identity<F> {
+    let [original, _] = &session.flows;
+    Identity {
+        addrs: original.addrs,
+        ports: original.ports,
+        proto: original.proto,
+        zone: names.zone(original.zone),
+    }
+}
+
+/// Bits of a flow and of a record's side that mean the same.
+pub(super) const SIDE_BITS: [(u16, u8); 5] = [
+    (flags::TCP_KNOWN, side::KNOWN),
+    (flags::SCALE_KNOWN, side::SCALE_KNOWN),
+    (flags::WINDOW_FROM_SYN, side::WINDOW_FROM_SYN),
+    (flags::ADOPTED, side::ADOPTED),
+    (flags::SEEN, side::SEEN),
+];
+
+fn side_of<F: PerFamily>(flow: &Flow<F>) -> Side {
+    if flow.proto != proto::TCP {
+        return Side::default();
+    }
+    let bits = SIDE_BITS.iter();
+    let bits = bits.filter(|(ours, _)| flow.flags & ours != 0);
+    Side {
+        end: flow.tcp_end,
+        acked: flow.tcp_acked,
+        max_window: flow.tcp_max_win,
+        scale: flow.tcp_scale,
+        flags: bits.fold(0, |all, (_, theirs)| all | theirs),
+    }
+}

@@ -1,0 +1,172 @@
+//! Two appliances in memory, with a wire between their HA devices that delays, loses and can be cut.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sluice_dataplane::counters::DropReason;
+use sluice_dataplane::io::memory::VecFrame;
+use sluice_dataplane::io::{DeviceId, Frame};
+use sluice_dataplane::published::{Slot, WorkerCounter};
+use sluice_dataplane::worker::HaParts;
+use sluice_wire::MacAddr;
+
+use super::{PortId, Setup, World};
+
+/// The device of the HA link.
+const LINK: usize = 2;
+/// Longer than greetings and a bulk sync of a small table take on a wire without delay.
+const MEETING_MS: u32 = 400;
+/// Longer than a heartbeat may be missing.
+pub const SILENCE_MS: u32 = 150;
+
+/// What node `node` is told of the other one.
+pub fn parts(node: u8, workers: u16) -> HaParts {
+    let boot = BOOTS.fetch_add(1, Ordering::Relaxed);
+    HaParts {
+        node,
+        peer: 3 - node,
+        device: DeviceId(LINK as u16),
+        mac: MacAddr([2, 0, 0, 0, 1, node]),
+        mtu: 1500,
+        key: [7; 32],
+        boot,
+        seed: [boot as u8; 32],
+        peer_workers: workers.max(4),
+        sync: true,
+        heartbeat_ms: 20,
+        dead_after: 5,
+    }
+}
+
+/// So that a node that starts again is another one.
+static BOOTS: AtomicU64 = AtomicU64::new(1);
+
+pub struct Pair {
+    /// Nodes 1 and 2; `None` is dead.
+    pub nodes: [Option<World>; 2],
+    /// What is on its way to each node, and when it arrives.
+    wire: [VecDeque<(u32, Vec<u8>)>; 2],
+    pub now: u32,
+    /// Of the wire, milliseconds.
+    pub delay: u32,
+    pub cut: bool,
+    /// Every n-th frame of the HA protocol is lost; 0: none.
+    pub lose_every: u32,
+    carried: u32,
+}
+
+impl Pair {
+    /// Two nodes that have met.
+    pub fn new(setup: impl Fn(u8) -> Setup) -> Self {
+        let mut pair = Self {
+            nodes: [1, 2].map(|node| Some(setup(node).start())),
+            wire: Default::default(),
+            now: 0,
+            delay: 0,
+            cut: false,
+            lose_every: 0,
+            carried: 0,
+        };
+        pair.run(MEETING_MS);
+        for node in [1, 2] {
+            assert_eq!(
+                pair.sum(node, WorkerCounter::PeerState) % 3,
+                0,
+                "node {node} has met the other"
+            );
+        }
+        pair
+    }
+
+    pub fn node(&mut self, node: u8) -> &mut World {
+        self.nodes[usize::from(node) - 1]
+            .as_mut()
+            .expect("it lives")
+    }
+
+    /// Lets time pass on both nodes and on the wire.
+    pub fn run(&mut self, ms: u32) {
+        for _ in 0..ms {
+            self.now += 1;
+            for at in 0..2 {
+                self.step(at);
+            }
+        }
+    }
+
+    fn step(&mut self, at: usize) {
+        let Some(world) = &mut self.nodes[at] else {
+            self.wire[at].clear();
+            return;
+        };
+        while let Some((when, _)) = self.wire[at].front() {
+            if *when > self.now {
+                break;
+            }
+            let (_, frame) = self.wire[at].pop_front().expect("it is there");
+            let worker = self.carried as usize % world.workers.len();
+            world.workers[worker].io().rx[LINK].push_back(VecFrame::new(&frame, 2048));
+        }
+        world.settle();
+        for worker in &mut world.workers {
+            for frame in std::mem::take(&mut worker.io().tx[LINK]) {
+                self.carried += 1;
+                let ours = frame.bytes()[12..14] == [0x88, 0xb5];
+                let lost =
+                    ours && self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every);
+                if !self.cut && !lost {
+                    let when = self.now + self.delay;
+                    self.wire[1 - at].push_back((when, frame.bytes().to_vec()));
+                }
+            }
+        }
+    }
+
+    /// A frame comes to a node, and everything follows that does within a few milliseconds more than
+    /// the wire takes twice.
+    pub fn arrive(&mut self, node: u8, port: PortId, frame: &[u8]) {
+        self.put(node, port, frame);
+        self.run(4 + 2 * self.delay);
+    }
+
+    /// A frame comes to a node, and no time passes.
+    pub fn put(&mut self, node: u8, port: PortId, frame: &[u8]) {
+        let world = self.node(node);
+        let worker = world.arrive_at % world.workers.len();
+        world.workers[worker].io().rx[usize::from(port.0)].push_back(VecFrame::new(frame, 2048));
+    }
+
+    /// The oldest frame that a node sent by a port; there must be one.
+    pub fn left(&mut self, node: u8, port: PortId) -> Vec<u8> {
+        self.node(node).left(port)
+    }
+
+    /// A frame comes to one node and leaves by one; nothing else leaves anywhere.
+    pub fn through(&mut self, by: (u8, PortId), frame: &[u8], leaves: (u8, PortId)) -> Vec<u8> {
+        self.arrive(by.0, by.1, frame);
+        let out = self.left(leaves.0, leaves.1);
+        self.nodes.iter().flatten().for_each(World::assert_quiet);
+        out
+    }
+
+    /// A node dies on the spot.
+    pub fn kill(&mut self, node: u8) {
+        // Its counters need not add up: it was not asked.
+        std::mem::forget(self.nodes[usize::from(node) - 1].take());
+    }
+
+    /// A node starts that was dead, and meets the other.
+    pub fn start(&mut self, node: u8, setup: &Setup) {
+        self.nodes[usize::from(node) - 1] = Some(setup.start());
+        self.run(MEETING_MS);
+    }
+
+    /// A counter of a node.
+    pub fn sum(&mut self, node: u8, counter: WorkerCounter) -> u64 {
+        self.node(node).published.sum(Slot::Worker(counter))
+    }
+
+    pub fn drops(&mut self, node: u8, reason: DropReason) -> u64 {
+        self.node(node).published.sum(Slot::Drop(reason))
+    }
+}

@@ -1,0 +1,38 @@
+//! What workers are told of the other appliance.
+
+use sluice_control::compile::DeviceFacts;
+use sluice_control::config::{Config, Sync};
+use sluice_dataplane::io::DeviceId;
+use sluice_dataplane::worker::HaParts;
+
+/// `None` where the configuration names no other appliance. `facts` are those of
+/// [`Config::devices`], of which the HA link's is the last.
+///
+/// # Errors
+/// If the kernel has no random numbers.
+pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<Option<HaParts>> {
+    let (Some(ha), Some(link)) = (&config.ha, facts.last()) else {
+        return Ok(None);
+    };
+    let [boot, seed @ ..] = crate::random::words::<5>()?;
+    let mut bytes = [0; 32];
+    for (into, word) in bytes.chunks_exact_mut(8).zip(seed) {
+        into.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ok(Some(HaParts {
+        node: ha.node,
+        peer: ha.peer,
+        device: DeviceId(facts.len() as u16 - 1),
+        mac: link.mac,
+        mtu: link.mtu,
+        key: ha.key.0,
+        boot,
+        seed: bytes,
+        peer_workers: ha
+            .peer_workers
+            .unwrap_or(config.system.workers.len() as u16),
+        sync: ha.sync == Sync::Async,
+        heartbeat_ms: ha.heartbeat_ms,
+        dead_after: ha.dead_after,
+    }))
+}
