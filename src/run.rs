@@ -9,6 +9,7 @@ use sluice_control::compile::{CompileError, layout};
 use sluice_control::config::{self, Config};
 use sluice_control::controller::Controller;
 use sluice_control::host::HostError;
+use sluice_control::security::{Security, SecurityError};
 use sluice_control::service::Service;
 use sluice_control::startup::{Startup, StartupError};
 use sluice_dataplane::handoff::Rings;
@@ -38,6 +39,8 @@ enum Failure {
     Startup(#[from] StartupError),
     #[error("the configuration cannot be used: {0}")]
     Compile(#[from] CompileError),
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     #[error(transparent)]
     Cores(#[from] CoreError),
     #[error(transparent)]
@@ -70,7 +73,7 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Startup(StartupError::State { .. }) => 1,
+            Self::Startup(StartupError::State { .. }) | Self::Security(_) => 1,
             Self::Startup(_) | Self::Compile(_) => 3,
             Self::Cores(_) | Self::Pool(_) | Self::Memory(_) => 4,
             Self::Crew(CrewError::Memory(_)) => 4,
@@ -258,6 +261,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         config,
         before,
         store,
+        directory,
         origin,
     } = Startup::open(
         &arguments.config,
@@ -271,6 +275,8 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         address: listen,
         reason,
     })?;
+    let security = Security::open(&config.api, directory.as_ref(), config.system.name.as_str())?;
+    let scheme = if config.api.tls { "https" } else { "http" };
     let (plane, mut controller) = DataPlane::start(config)?;
     if let Err(error) = controller.allow_host() {
         drop(controller);
@@ -278,7 +284,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         return Err(error.into());
     }
     let controller = controller.with_store(store, before);
-    let service = Service::start(controller, listener, &arguments.config);
+    let service = Service::start(controller, listener, security, &arguments.config);
     let service = match service {
         Ok(service) => service,
         Err(error) => {
@@ -286,7 +292,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
             return Err(Failure::Control(error));
         }
     };
-    info!("ready; API on http://{listen}/api/v1/");
+    info!("ready; API on {scheme}://{listen}/api/v1/");
     loop {
         match requests.next() {
             Request::Stop => break,

@@ -4,10 +4,13 @@
 //! One resource a file. Answers are JSON (the configuration also TOML), errors are problem details
 //! (RFC 9457). Nothing here waits for a worker or touches the configuration by itself.
 
+mod access;
 mod caller;
 mod candidate;
 mod config;
 mod console;
+mod door;
+mod events;
 mod extract;
 mod guard;
 mod ha;
@@ -26,7 +29,7 @@ mod terms;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,6 +39,8 @@ pub use problem::{Fault, Problem};
 pub use server::{bind, serve};
 
 use crate::controller::Handle;
+use crate::events::Events;
+use crate::security::Security;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +52,8 @@ const MAX_BODY: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct Api {
     handle: Handle,
+    events: Events,
+    security: Security,
 }
 
 impl FromRef<Api> for Handle {
@@ -78,6 +85,18 @@ fn described() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(candidate::diff))
         .routes(routes!(candidate::commit))
+        .routes(routes!(events::list))
+        .routes(routes!(events::stream))
+        .routes(routes!(access::login))
+        .routes(routes!(access::logout))
+        .routes(routes!(access::who_am_i))
+        .routes(routes!(access::set_password))
+        .routes(routes!(access::users))
+        .routes(routes!(access::user, access::put_user, access::delete_user))
+        .routes(routes!(access::tokens, access::make_token))
+        .routes(routes!(access::revoke_token))
+        .routes(routes!(access::certificate, access::replace_certificate))
+        .routes(routes!(access::audit))
 }
 
 /// The document as a page, with everything that it needs.
@@ -86,9 +105,13 @@ fn page() -> SwaggerUi {
     SwaggerUi::new("/api/v1/docs").config(config)
 }
 
-/// All resources, served by this controller.
-pub fn router(handle: Handle) -> Router {
-    let api = Api { handle };
+/// All resources, served by the controller that `handle` leads to.
+pub fn router(handle: Handle, events: Events, security: Security) -> Router {
+    let api = Api {
+        handle,
+        events,
+        security,
+    };
     let (v1, document) = OpenApiRouter::<Api>::with_openapi(openapi::base())
         .nest("/api/v1", described())
         .split_for_parts();
@@ -111,8 +134,8 @@ pub fn router(handle: Handle) -> Router {
         })
         .layer(from_fn(guard::limit_time))
         .layer(from_fn(guard::limit_size))
-        .layer(from_fn(guard::check_host))
+        .layer(from_fn_with_state(api.clone(), door::guard))
+        .layer(from_fn_with_state(api.clone(), guard::check_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(axum::Extension(caller::Caller::local(None)))
         .with_state(api)
 }

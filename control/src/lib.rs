@@ -13,6 +13,7 @@ pub mod controller;
 pub mod events;
 pub mod host;
 pub mod reload;
+pub mod security;
 pub mod service;
 pub mod startup;
 pub mod store;

@@ -14,12 +14,15 @@ pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<()
     let mut findings = Vec::new();
     system(&running.system, &new.system, &mut findings);
     if running.api != new.api {
+        let key = match () {
+            () if running.api.listen != new.api.listen => "listen",
+            () if running.api.auth != new.api.auth => "auth",
+            () if running.api.tls != new.api.tls => "tls",
+            () => "requests_per_second",
+        };
         findings.push(finding(
-            &["api", "listen"],
-            format!(
-                "the API listens on {}, and cannot move to {}",
-                running.api.listen, new.api.listen
-            ),
+            &["api", key],
+            "the API listens already, and cannot follow".to_owned(),
         ));
     }
     if let (Some(old), Some(new)) = (&running.host, &new.host)

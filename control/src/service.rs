@@ -12,6 +12,7 @@ use crate::config::Source;
 use crate::controller::{
     Action, ActionError, Change, Committed, Controller, Handle, Outcome, Target, Terms, What,
 };
+use crate::security::Security;
 
 /// A running control thread. Stops when dropped.
 #[derive(Debug)]
@@ -24,22 +25,29 @@ pub struct Service {
 
 impl Service {
     /// Starts the thread; it inherits the caller's cores. `listener` comes from [`api::bind`],
-    /// `config` is the file that [`Service::reload`] reads.
+    /// `security` stands at the API's door, `config` is the file that [`Service::reload`] reads.
     ///
     /// # Errors
     /// If the system has no thread or no event queue to give.
-    pub fn start(controller: Controller, listener: TcpListener, config: &Path) -> io::Result<Self> {
+    pub fn start(
+        controller: Controller,
+        listener: TcpListener,
+        security: Security,
+        config: &Path,
+    ) -> io::Result<Self> {
         let (handle, requests) = Handle::new();
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let router = api::router(handle.clone());
+        let tls = security.tls.clone();
+        let events = controller.events().clone();
+        let router = api::router(handle.clone(), events, security);
         let thread = std::thread::Builder::new().name("sluice-control".to_owned());
         let thread = thread.spawn(move || {
             runtime.block_on(async {
                 tokio::spawn(async {
-                    if let Err(error) = api::serve(listener, router).await {
+                    if let Err(error) = api::serve(listener, router, tls).await {
                         tracing::error!(%error, "the API does not run");
                     }
                 });

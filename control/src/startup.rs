@@ -14,6 +14,8 @@ pub struct Startup {
     pub before: Option<Config>,
     /// Where configurations are kept.
     pub store: Store,
+    /// The state directory.
+    pub directory: Option<Directory>,
     /// Where it came from, for people.
     pub origin: String,
 }
@@ -49,19 +51,20 @@ impl Startup {
         take_file: bool,
     ) -> Result<Self, StartupError> {
         let Some(directory) = directory else {
-            return Self::from_file(file, Store::memory());
+            return Self::from_file(file, Store::memory(), None);
         };
         let failed = |reason: String| StartupError::State {
             directory: directory.display().to_string(),
             reason,
         };
         let disk = Directory::open(directory).map_err(|why| failed(why.to_string()))?;
-        let mut store = Store::open(Box::new(disk)).map_err(|why| failed(why.to_string()))?;
+        let mut store =
+            Store::open(Box::new(disk.clone())).map_err(|why| failed(why.to_string()))?;
         let refused = |why: StoreError| failed(why.to_string());
         if store.running().is_none() || take_file {
             // A trial of before has nothing to go back to any more.
             store.end_trial().map_err(refused)?;
-            return Self::from_file(file, store);
+            return Self::from_file(file, store, Some(disk));
         }
         if store.trial().is_some_and(|trial| trial.left_ms() == 0) {
             tracing::warn!("a commit was not confirmed in time, and is undone");
@@ -82,6 +85,7 @@ impl Startup {
                         config: tried,
                         before: Some(config),
                         store,
+                        directory: Some(disk),
                         origin: format!("revision {number}, which is to be confirmed"),
                     });
                 }
@@ -104,11 +108,16 @@ impl Startup {
             config,
             before: None,
             store,
+            directory: Some(disk),
             origin: format!("revision {running}"),
         })
     }
 
-    fn from_file(file: &Path, mut store: Store) -> Result<Self, StartupError> {
+    fn from_file(
+        file: &Path,
+        mut store: Store,
+        directory: Option<Directory>,
+    ) -> Result<Self, StartupError> {
         let config = Config::load(file)?;
         let text = config.to_toml();
         let known = store
@@ -126,6 +135,7 @@ impl Startup {
             config,
             before: None,
             store,
+            directory,
             origin: file.display().to_string(),
         })
     }
@@ -199,6 +209,7 @@ mod tests {
             Some(WHOLE)
         );
         let mut store = second.store;
+        drop(second.directory);
         store.end_trial().expect("room");
         store.begin_trial("ann", "", &changed(4), 0).expect("room");
         drop(store);
@@ -207,9 +218,12 @@ mod tests {
             (third.config.to_toml().as_str(), third.before.is_none()),
             (WHOLE, true)
         );
-        drop(third.store);
-        let mut wrong = place.start(false).expect("a good store").store;
-        wrong.begin_trial("ann", "", "[system]", 600).expect("room");
+        drop(third);
+        let mut wrong = place.start(false).expect("a good store");
+        wrong
+            .store
+            .begin_trial("ann", "", "[system]", 600)
+            .expect("room");
         drop(wrong);
         assert_eq!(
             place.start(false).expect("the one before").config.to_toml(),

@@ -3,28 +3,14 @@
 use std::net::IpAddr;
 
 use axum::http::request::Parts;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-/// What somebody may do. Each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Role {
-    /// Read everything but users, tokens and the audit log.
-    Viewer,
-    /// Change the configuration, end sessions.
-    Operator,
-    /// Users, tokens, certificate, audit log.
-    Admin,
-}
 
 /// Who sent a request, as the guard at the door found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// A user's name; of a token `NAME/TOKEN`.
+    /// A user's name; of a token `USER/TOKEN`.
     pub(super) name: String,
-    /// What it may do.
-    pub(super) role: Role,
+    /// The user.
+    pub(super) user: String,
     /// Where from.
     pub(super) address: Option<IpAddr>,
 }
@@ -34,7 +20,7 @@ impl Caller {
     pub(super) fn local(address: Option<IpAddr>) -> Self {
         Self {
             name: "local".to_owned(),
-            role: Role::Admin,
+            user: "local".to_owned(),
             address,
         }
     }

@@ -65,7 +65,7 @@ fn what_needs_a_restart_is_refused_by_its_key() {
         (
             "listen = \"127.0.0.1:8081\"",
             "listen = \"127.0.0.1:8082\"",
-            "line 13: api.listen: the API listens on 127.0.0.1:8081, and cannot move to 127.0.0.1:8082",
+            "line 13: api.listen: the API listens already, and cannot follow",
         ),
         (
             "iface=wan0",

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One directory. Names have no slashes.
 pub trait Disk: Send {
@@ -64,12 +65,13 @@ pub fn replace(disk: &mut dyn Disk, name: &str, content: &[u8]) -> io::Result<()
 /// What names of files end with that were not finished.
 pub const UNFINISHED: &str = ".new";
 
-/// A directory of the file system, of this process alone. Readable by its owner only.
-#[derive(Debug)]
+/// A directory of the file system, of this process alone. Readable by its owner only. Clones are the
+/// same directory.
+#[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
     /// Held locked while this lives.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 /// The file that keeps two processes out of one directory.
@@ -98,8 +100,15 @@ impl Directory {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            _lock: Arc::new(lock),
         })
+    }
+}
+
+impl Directory {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
