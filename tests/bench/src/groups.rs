@@ -95,6 +95,11 @@ pub(crate) const GROUPS: &[Group] = &[
         run: forwarding::nat44,
     },
     Group {
+        name: "nat44_16m",
+        about: "the same with 16.5 million sessions",
+        run: forwarding::nat44_16m,
+    },
+    Group {
         name: "lb",
         about: "load balancing on memif, against testpmd",
         run: forwarding::lb,
