@@ -12,6 +12,7 @@ mod icmp;
 mod kernel;
 mod modes;
 mod neighbours;
+mod pair;
 mod plain;
 mod quickstart;
 mod reload;

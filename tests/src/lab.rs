@@ -11,6 +11,10 @@ use crate::machine::{self, Turn};
 use crate::netns::Namespace;
 use crate::sluice::Sluice;
 
+mod twin;
+
+pub use twin::Twin;
+
 /// The appliance's addresses in [`Lab::gateway`].
 pub const INSIDE: &str = "10.1.0.1";
 /// Its address on the outside.
