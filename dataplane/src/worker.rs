@@ -8,6 +8,7 @@
 //! - `plain`: the short way of nearly every packet
 //! - `hit`: state, rewrite, next hop of a packet that has a session
 //! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
+//! - `firsts`: first packets of a burst, and the memory that they wait for
 //! - `revalidate`: sessions that meet a newer snapshot
 //! - `local`: ARP, neighbour discovery, echo: what is for us
 //! - `host`: what is for the host's kernel, or from it
@@ -42,6 +43,7 @@ use crate::stack::neighbour::{self, Neighbours};
 mod burst;
 mod egress;
 mod errors;
+mod firsts;
 mod forward;
 mod fragments;
 mod ha;
@@ -67,6 +69,7 @@ pub use limits::Limits;
 
 use burst::Scratch;
 use egress::Egress;
+use firsts::Firsts;
 use ha::Ha;
 use mail::Mail;
 use tables::Tables;
@@ -106,6 +109,10 @@ pub struct Worker<I: Io> {
     /// Taken out while a burst is worked on, as is the next.
     rx: Option<Box<RxBurst<I::Frame>>>,
     scratch: Option<Box<Scratch>>,
+    /// First packets of the burst; taken out while their sessions are opened.
+    firsts: Option<Box<Firsts<I::Frame>>>,
+    /// A burst is worked on, and `firsts` are looked at again before it is over.
+    gathering: bool,
     snapshot: Arc<Snapshot>,
     /// The shortest timeout of the snapshot, milliseconds.
     grace: u32,
@@ -175,6 +182,8 @@ impl<I: Io> Worker<I> {
             now,
             rx: Some(Box::default()),
             scratch: Some(Box::default()),
+            firsts: Some(Box::default()),
+            gathering: false,
             tables: Tables::new(memory, &limits, workers, hasher, ha.is_some())?,
             paths: Paths::new(limits.paths, limits.neighbours),
             neighbours: Neighbours::new(

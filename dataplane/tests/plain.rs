@@ -5,6 +5,7 @@ mod world;
 
 use proptest::prelude::*;
 use sluice_dataplane::counters::DropReason;
+use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{Local, PortId, ServiceId};
@@ -66,6 +67,8 @@ enum Step {
         ack: u32,
         ttl: u8,
     },
+    /// Everything so far comes in one burst; what comes out is compared.
+    Burst,
     Pause(u32),
     /// The same configuration with a new epoch.
     Reload,
@@ -83,9 +86,18 @@ fn step() -> impl Strategy<Value = Step> {
         12 => packet.prop_map(|((flow, v6, tcp, back), (flags, seq, ack, ttl))| Step::Packet {
             flow, v6, tcp, back, flags, seq, ack, ttl,
         }),
+        4 => Just(Step::Burst),
         2 => (1..120_u32).prop_map(Step::Pause),
         1 => Just(Step::Reload),
     ]
+}
+
+/// What makes frames without options packets of one flow.
+fn flow(frame: &[u8]) -> Vec<u8> {
+    match frame[12] {
+        0x86 => [&frame[20..21], &frame[22..58]].concat(),
+        _ => [&frame[23..24], &frame[26..38]].concat(),
+    }
 }
 
 /// The same appliance twice: frames come plain to one, and with a priority tag to the other.
@@ -95,16 +107,21 @@ struct Twins {
     epoch: u32,
     /// The port that a flow was translated to last.
     outside: [u16; 12],
+    /// Flows that packets of this burst came from inside of.
+    senders: Vec<usize>,
 }
 
 impl Twins {
     fn take(&mut self, step: Step) {
         match step {
+            Step::Burst => self.settle(),
             Step::Pause(ms) => {
+                self.settle();
                 self.plain.pass_time(ms);
                 self.tagged.pass_time(ms);
             }
             Step::Reload => {
+                self.settle();
                 self.epoch += 1;
                 self.plain.swap(&setup(self.epoch));
                 self.tagged.swap(&setup(self.epoch));
@@ -140,25 +157,41 @@ impl Twins {
                     (INSIDE, make(host, inner, far, 53))
                 };
                 let frame = packet.ttl(ttl).to(port);
-                self.exchange(port, &frame, slot);
+                self.arrive(port, &frame);
+                if !back {
+                    self.senders.push(slot);
+                }
             }
         }
     }
 
-    fn exchange(&mut self, port: PortId, frame: &[u8], slot: usize) {
+    fn arrive(&mut self, port: PortId, frame: &[u8]) {
         let mut tagged = frame[..12].to_vec();
         tagged.extend([0x81, 0, 0, 0]);
         tagged.extend(&frame[12..]);
-        self.plain.arrive(port, frame);
-        self.tagged.arrive(port, &tagged);
+        let at = usize::from(port.0);
+        self.plain.workers[0].io().rx[at].push_back(VecFrame::new(frame, 2048));
+        self.tagged.workers[0].io().rx[at].push_back(VecFrame::new(&tagged, 2048));
+    }
+
+    fn settle(&mut self) {
+        self.plain.settle();
+        self.tagged.settle();
+        // Within a flow the order is that of arrival; flows may overtake one another.
+        for world in [&mut self.plain, &mut self.tagged] {
+            for sent in &mut world.sent {
+                sent.make_contiguous().sort_by_key(|frame| flow(frame));
+            }
+        }
         assert_eq!(self.plain.sent, self.tagged.sent);
-        let v6 = frame[12] == 0x86;
-        let at = if v6 { 54 } else { 34 };
-        if let Some(out) = self.plain.sent[1].back()
-            && port == INSIDE
+        // Who left by which port is known where only one flow sent.
+        if let [slot] = self.senders[..]
+            && let Some(out) = self.plain.sent[1].back()
         {
+            let at = if out[12] == 0x86 { 54 } else { 34 };
             self.outside[slot] = u16::from_be_bytes([out[at], out[at + 1]]);
         }
+        self.senders.clear();
         for world in [&mut self.plain, &mut self.tagged] {
             world.sent.iter_mut().for_each(|sent| sent.clear());
         }
@@ -192,10 +225,12 @@ proptest! {
             tagged: setup(1).start(),
             epoch: 1,
             outside: [5000; 12],
+            senders: vec![],
         };
         for step in steps {
             twins.take(step);
         }
+        twins.settle();
         twins.compare();
     }
 }
@@ -214,8 +249,7 @@ fn a_burst_sees_what_its_own_frames_have_done() {
     world.through(OUTSIDE, &answer);
     // ACK, RST, and one more ACK that no session is left for once the reset's grace is over.
     for frame in [segment(0x10, 2, 10), segment(0x14, 2, 10)] {
-        world.workers[0].io().rx[0]
-            .push_back(sluice_dataplane::io::memory::VecFrame::new(&frame, 2048));
+        world.workers[0].io().rx[0].push_back(VecFrame::new(&frame, 2048));
     }
     world.settle();
     assert_eq!(world.sent[1].len(), 2, "{}", world.drops());
@@ -226,4 +260,38 @@ fn a_burst_sees_what_its_own_frames_have_done() {
         world.published.sum(Slot::Worker(WorkerCounter::SessionsV4)),
         0
     );
+}
+
+/// First packets wait for the rest of their burst: what follows them in it must find their session.
+#[test]
+fn segments_right_behind_their_syn_find_its_session() {
+    let mut world = setup(1).start();
+    let segment = |port, flags, seq, ack| {
+        tcp("10.0.0.7", port, "198.51.100.9", 53, flags, seq, ack).to(INSIDE)
+    };
+    let frames = [
+        segment(4000, 0x02, 1, 0),
+        segment(4001, 0x02, 1, 0),
+        segment(4000, 0x02, 1, 0),
+        // Aborted before it was answered: for whoever has seen the SYN.
+        segment(4001, 0x04, 2, 0),
+        // Out of state, waiting or not.
+        segment(4002, 0x10, 2, 10),
+    ];
+    for frame in &frames {
+        world.workers[0].io().rx[0].push_back(VecFrame::new(frame, 2048));
+    }
+    world.settle();
+    let ports = |frame: &Vec<u8>| u16::from_be_bytes([frame[34], frame[35]]);
+    let sent: Vec<_> = world.sent[1]
+        .iter()
+        .map(|frame| (ports(frame), frame[47]))
+        .collect();
+    let [(a, 0x02), (b, 0x02), (c, 0x02), (d, 0x04)] = sent[..] else {
+        panic!("{sent:?}, {}", world.drops());
+    };
+    assert!(a == c && b == d && a != b, "{sent:?}");
+    assert_eq!(world.drop_count(DropReason::OutOfState), 1);
+    assert_eq!(world.count(WorkerCounter::SessionsOpened), 2);
+    world.sent[1].clear();
 }

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use sluice_wire::{KeyHasher, Tuple, proto};
 
-use super::ports::{PortRange, Probes, Searches};
+use super::ports::{Candidates, PortRange, Probes, Searches};
 use super::{Purpose, has_ports, hash, paired};
 use crate::io::DeviceId;
 use crate::nat::rules::SnatPool;
@@ -63,6 +63,17 @@ impl<'a> Request<'a> {
             ports,
             parity: true,
             device,
+        }
+    }
+}
+
+impl Request<'_> {
+    fn candidates(&self) -> Option<Candidates> {
+        let range = PortRange::new(self.ports)?;
+        if self.parity && self.tuple.proto == proto::UDP {
+            range.parity(self.tuple.sport)
+        } else {
+            Some(range.all())
         }
     }
 }
@@ -137,12 +148,7 @@ impl Leaser {
         mut taken: impl FnMut(&Tuple) -> bool,
     ) -> Result<Lease, LeaseError> {
         let tuple = *request.tuple;
-        let range = PortRange::new(request.ports).ok_or(LeaseError::Exhausted)?;
-        let candidates = if request.parity && tuple.proto == proto::UDP {
-            range.parity(tuple.sport).ok_or(LeaseError::Exhausted)?
-        } else {
-            range.all()
-        };
+        let candidates = request.candidates().ok_or(LeaseError::Exhausted)?;
         let mut probes = Probes::default();
         let mut elsewhere = None;
         for address in paired(&self.hasher, request.addresses, tuple.src) {
@@ -193,6 +199,28 @@ impl Leaser {
             }
         }
         Err(elsewhere.map_or(LeaseError::Exhausted, LeaseError::Elsewhere))
+    }
+
+    /// The reply tuple of the lease that is likely to be found: not a promise, only something to
+    /// fetch early. Asked again before [`Leaser::lease`], it gives the one after that.
+    pub fn foresee(&mut self, steering: &Steering, request: &Request<'_>) -> Option<Tuple> {
+        let tuple = *request.tuple;
+        let address = paired(&self.hasher, request.addresses, tuple.src).next()?;
+        let reply = Tuple {
+            dst: address,
+            dport: 0,
+            ..tuple.reverse()
+        };
+        if !has_ports(tuple.proto) {
+            return Some(reply);
+        }
+        let homes = steering.replies(request.device, &reply);
+        let subject = subject(&self.hasher, &reply);
+        let ours = |port| homes.claims(self.worker, port);
+        let dport = self
+            .searches
+            .foresee(subject, request.candidates()?, ours)?;
+        Some(Tuple { dport, ..reply })
     }
 
     /// A session has ended whose replies came with this tuple. Costs next to nothing, and may be

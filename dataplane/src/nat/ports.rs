@@ -12,6 +12,8 @@ use arrayvec::ArrayVec;
 const PROBES: u32 = 256;
 /// Ports that one search may look at, those that are another worker's included.
 const STEPS: u32 = 8192;
+/// Ports that foreseeing one looks at.
+const FORESEEN: u32 = 64;
 /// How long a search that found nothing at all is not repeated, milliseconds, unless a port is
 /// given back.
 const EXHAUSTED_MS: u32 = 1000;
@@ -141,6 +143,8 @@ struct Slot {
     candidates: Candidates,
     /// Candidates tried, modulo their count.
     next: u32,
+    /// How far ahead of `next` candidates were foreseen.
+    ahead: u32,
     /// Candidates tried since one was free.
     barren: u32,
     /// The last search found none.
@@ -198,12 +202,8 @@ impl Searches {
         }
 
         slot.failed = true;
-        // The step is a prime larger than the count, so it has no factor in common with it, and
-        // `count` steps visit every candidate once.
-        let step = PRIMES[(subject >> 32) as usize % PRIMES.len()] % count;
-        let start = (subject as u32) % count;
         slot.next %= count;
-        let mut at = (u64::from(start) + u64::from(slot.next) * u64::from(step)) % u64::from(count);
+        let (mut at, step) = order(subject, count, slot.next);
         for _ in 0..STEPS {
             if slot.barren >= count {
                 slot.exhausted = Some(now);
@@ -214,6 +214,7 @@ impl Searches {
             }
             let port = candidates.get(at as u32);
             slot.next += 1;
+            slot.ahead = slot.ahead.saturating_sub(1);
             slot.barren += 1;
             at += u64::from(step);
             if at >= u64::from(count) {
@@ -232,6 +233,31 @@ impl Searches {
         None
     }
 
+    /// The port that a search is likely to find, so that what tells whether it is taken can be
+    /// fetched. Asked again before the search, it gives the one after that.
+    pub fn foresee(
+        &mut self,
+        subject: u64,
+        candidates: Candidates,
+        ours: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let count = candidates.count.max(1);
+        let slot = self.slots.get_mut(slot_of(subject))?;
+        let (mut at, step) = order(subject, count, slot.next.wrapping_add(slot.ahead) % count);
+        for _ in 0..FORESEEN {
+            slot.ahead = (slot.ahead + 1) % count;
+            let port = candidates.get(at as u32);
+            if ours(port) {
+                return Some(port);
+            }
+            at += u64::from(step);
+            if at >= u64::from(count) {
+                at -= u64::from(count);
+            }
+        }
+        None
+    }
+
     /// A port is free again. If the last search for this subject failed, the next one takes it.
     pub fn give_back(&mut self, subject: u64, port: u16) {
         if let Some(slot) = self.slots.get_mut(slot_of(subject))
@@ -243,6 +269,17 @@ impl Searches {
             slot.barren = 0;
         }
     }
+}
+
+/// Where search number `next` for a subject begins, and how far it is to the candidate after that.
+///
+/// The step is a prime larger than the count, so it has no factor in common with it, and `count`
+/// steps visit every candidate once.
+fn order(subject: u64, count: u32, next: u32) -> (u64, u32) {
+    let step = PRIMES[(subject >> 32) as usize % PRIMES.len()] % count;
+    let start = (subject as u32) % count;
+    let at = (u64::from(start) + u64::from(next) * u64::from(step)) % u64::from(count);
+    (at, step)
 }
 
 fn slot_of(subject: u64) -> usize {

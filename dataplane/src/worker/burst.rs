@@ -95,20 +95,36 @@ impl<I: Io> Worker<I> {
         self.classify(device, frames, &mut scratch);
         scratch.v4.probe(&self.tables);
         scratch.v6.probe(&self.tables);
+        self.gathering = true;
         for (frame, &next) in frames.drain(..).zip(&scratch.frames) {
+            let (parsed, port) = match next {
+                Next::PlainV4(port, at) => {
+                    self.plain(device, frame, port, &scratch.v4, at);
+                    continue;
+                }
+                Next::PlainV6(port, at) => {
+                    self.plain(device, frame, port, &scratch.v6, at);
+                    continue;
+                }
+                Next::Drop(reason, port) => {
+                    self.drop(frame, port, reason);
+                    continue;
+                }
+                Next::V4(parsed, port, _)
+                | Next::V6(parsed, port, _)
+                | Next::Special(parsed, port) => (parsed, port),
+            };
+            // What is not plain may mean sessions of packets before it.
+            self.admit_firsts();
+            let packet = Packet::arrived(frame, parsed, port);
             match next {
-                Next::PlainV4(port, at) => self.plain(device, frame, port, &scratch.v4, at),
-                Next::PlainV6(port, at) => self.plain(device, frame, port, &scratch.v6, at),
-                Next::V4(parsed, port, at) => {
-                    self.dispatch(Packet::arrived(frame, parsed, port), &scratch.v4, at);
-                }
-                Next::V6(parsed, port, at) => {
-                    self.dispatch(Packet::arrived(frame, parsed, port), &scratch.v6, at);
-                }
-                Next::Special(parsed, port) => self.special(Packet::arrived(frame, parsed, port)),
-                Next::Drop(reason, port) => self.drop(frame, port, reason),
+                Next::V4(_, _, at) => self.dispatch(packet, &scratch.v4, at),
+                Next::V6(_, _, at) => self.dispatch(packet, &scratch.v6, at),
+                _ => self.special(packet),
             }
         }
+        self.gathering = false;
+        self.admit_firsts();
         self.scratch = Some(scratch);
     }
 

@@ -1,11 +1,11 @@
 //! A packet that has no session on this worker: whose is it?
 
 use sluice_wire::parse::Kind;
-use sluice_wire::{Key, proto};
+use sluice_wire::{Key, Tuple, proto};
 
 use super::Worker;
 use super::burst::Packet;
-use super::open::Refusal;
+use super::open::{Blueprint, Refusal};
 use super::plan;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
@@ -23,6 +23,9 @@ impl<I: Io> Worker<I> {
         key: &Key<F::Addrs>,
         hash: u64,
     ) {
+        if let Some(flow) = self.find_among_firsts::<F>(&packet, key, hash) {
+            return self.hit::<F>(packet, flow);
+        }
         if self.rings.workers() > 1 {
             if packet.why < Why::Owner
                 && let Some(owner) = F::registered(&mut self.tables, key, hash, self.now)
@@ -84,11 +87,35 @@ impl<I: Io> Worker<I> {
                 _ => return self.reject(packet, DropReason::OutOfState),
             }
         }
-        match self.open::<F>(&packet, key, &tuple) {
+        let blueprint = match self.design::<F>(&packet, key.zone, &tuple) {
+            Ok(blueprint) => blueprint,
+            Err(refusal) => return self.turn_away(packet, &tuple, refusal),
+        };
+        if let Some((packet, blueprint)) = self.wait_for_burst::<F>(packet, key, &tuple, blueprint)
+        {
+            self.conclude::<F>(packet, key, &tuple, blueprint);
+        }
+    }
+
+    /// Opens the session that was designed for its first packet, and sends that on.
+    pub(super) fn conclude<F: PerFamily>(
+        &mut self,
+        packet: Packet<I::Frame>,
+        key: &Key<F::Addrs>,
+        tuple: &Tuple,
+        blueprint: Blueprint,
+    ) {
+        match self.open::<F>(&packet, key, tuple, blueprint) {
             Ok(at) => self.hit::<F>(packet, at),
-            Err(Refusal::PassTo(worker)) => self.pass(worker, packet, Why::Affinity),
-            Err(Refusal::Drop(reason)) => {
-                let why = self.is_for_peer_though(&packet, &tuple, reason);
+            Err(refusal) => self.turn_away(packet, tuple, refusal),
+        }
+    }
+
+    fn turn_away(&mut self, packet: Packet<I::Frame>, tuple: &Tuple, refusal: Refusal) {
+        match refusal {
+            Refusal::PassTo(worker) => self.pass(worker, packet, Why::Affinity),
+            Refusal::Drop(reason) => {
+                let why = self.is_for_peer_though(&packet, tuple, reason);
                 let Some(packet) = self.correct_if(packet, why) else {
                     return;
                 };

@@ -44,22 +44,23 @@ pub(super) struct Blueprint {
     /// Back to the opener.
     back: Way,
     pub(super) outbound: Outbound,
-    server: ServerId,
+    pub(super) server: ServerId,
     one_way: bool,
     /// Endpoint-independent mapping, 0 for none.
     pub(super) mapping: u32,
 }
 
 impl<I: Io> Worker<I> {
-    /// Opens a session for a packet that may open one, and gives its original flow.
+    /// Opens the session that was designed for a packet, and gives its original flow.
     pub(super) fn open<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
         key: &Key<F::Addrs>,
         tuple: &Tuple,
+        mut blueprint: Blueprint,
     ) -> Result<FlowRef, Refusal> {
-        let blueprint = self.design::<F>(packet, key.zone, tuple)?;
-        let id = self.build::<F>(packet, key, tuple, &blueprint);
+        let translated = self.translate_source::<F>(packet, tuple, &mut blueprint);
+        let id = translated.and_then(|()| self.build::<F>(packet, key, tuple, &blueprint));
         let id = id.inspect_err(|_| self.abandon(tuple, &blueprint))?;
         let Blueprint {
             outbound, server, ..
@@ -73,8 +74,8 @@ impl<I: Io> Worker<I> {
         Ok(id.flow(Direction::Original))
     }
 
-    /// Decides everything about the session, and reserves nothing but a mapping.
-    fn design<F: PerFamily>(
+    /// Decides everything about the session but its source, and reserves nothing but a mapping.
+    pub(super) fn design<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
         zone: u8,
@@ -150,7 +151,7 @@ impl<I: Io> Worker<I> {
         if let Some(id) = MappingId::new(mapping) {
             self.mappings.hold(id, tuple.src).map_err(refused)?;
         }
-        let mut blueprint = Blueprint {
+        Ok(Blueprint {
             leaves: target,
             forth,
             back,
@@ -158,14 +159,7 @@ impl<I: Io> Worker<I> {
             server,
             one_way,
             mapping,
-        };
-        match self.translate_source::<F>(packet, tuple, &mut blueprint) {
-            Ok(()) => Ok(blueprint),
-            Err(refusal) => {
-                self.abandon(tuple, &blueprint);
-                Err(refusal)
-            }
-        }
+        })
     }
 
     /// Errs unless this worker is the one that decides for all that hash alike.

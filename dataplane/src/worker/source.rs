@@ -17,6 +17,41 @@ use crate::nat::mapping::{self, MappingError, MappingId};
 use crate::nat::rules::Mapping;
 
 impl<I: Io> Worker<I> {
+    /// Asks for the memory that will tell whether the tuple of the session's replies is taken.
+    pub(super) fn foresee<F: PerFamily>(&mut self, blueprint: &Blueprint) {
+        let Blueprint {
+            leaves,
+            forth,
+            outbound,
+            ..
+        } = blueprint;
+        let snapshot = &self.snapshot;
+        let Some(port) = plan::port(snapshot, forth.hop.port) else {
+            return;
+        };
+        let request = match &outbound.source {
+            Source::Keep | Source::Static(_) => None,
+            Source::Masquerade(own) => {
+                let ports = snapshot.nat.masquerade_ports();
+                Some(Request::masquerade(leaves, own, ports, port.device))
+            }
+            Source::Pool(index) => snapshot
+                .nat
+                .pools
+                .get(usize::from(*index))
+                .map(|pool| Request::pool(leaves, pool, port.device)),
+        };
+        let reply = match (&request, outbound.source) {
+            (Some(request), _) => self.leases.foresee(&snapshot.steering, request),
+            (None, Source::Static(src)) => Some(Tuple { src, ..*leaves }.reverse()),
+            (None, _) => Some(leaves.reverse()),
+        };
+        if let Some(reply) = reply {
+            let table = F::table(&self.tables);
+            table.prefetch_bucket(table.hash(&Key::new::<F>(&reply, forth.zone)));
+        }
+    }
+
     /// Gives the session the source that its plan asks for.
     pub(super) fn translate_source<F: PerFamily>(
         &mut self,
