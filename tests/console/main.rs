@@ -14,6 +14,7 @@ use sluice_tests::load::Load;
 use sluice_tests::servers::Nginx;
 use sluice_tests::sluice::Sluice;
 
+mod login;
 mod modules;
 
 const VIP: &str = "203.0.113.80";

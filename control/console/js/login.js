@@ -41,8 +41,10 @@ function secret(autocomplete) {
 }
 
 async function enter(user, password) {
+  // One that has ended would have this request refused as well.
+  token.clear();
   const { data } = await request("POST", "/login", { body: { user, password }, quiet: true });
-  token.set(data.secret);
+  token.set(data.token);
   return data;
 }
 
