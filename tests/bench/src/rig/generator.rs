@@ -20,6 +20,8 @@ pub(crate) struct Generator {
 /// What came of one window.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Measured {
+    /// Packets sent.
+    pub(crate) sent: u64,
     pub(crate) received_pps: f64,
     /// TCP connections completed per second.
     pub(crate) cps: f64,
@@ -47,6 +49,8 @@ struct Answer {
 
 #[derive(Debug, Deserialize)]
 struct Window {
+    #[serde(default)]
+    sent: u64,
     #[serde(default)]
     received_pps: f64,
     #[serde(default)]
@@ -111,6 +115,7 @@ impl Generator {
         };
         let forward = answer.streams.into_iter().find_map(|stream| stream.forward);
         Ok(Measured {
+            sent: best.sent,
             received_pps: best.received_pps,
             cps: best.cps,
             failed: best.failed,
