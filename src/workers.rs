@@ -103,13 +103,21 @@ fn work(
     let _ = ready.send(());
     drop(ready);
     let mut empty = 0;
+    let mut started = clock.ticks();
     while !stop.load(Ordering::Relaxed) {
-        if worker.poll(clock.now_ms()) {
+        let busy = worker.poll(clock.ms_at(started));
+        // The end of one round is the start of the next: one look at the clock for both.
+        let ended = clock.ticks();
+        if busy {
+            worker.took(clock.ns(ended.wrapping_sub(started)));
             empty = 0;
         } else if plan.idle == Idle::BackOff {
             empty += 1;
             rest(&mut worker, empty);
+            started = clock.ticks();
+            continue;
         }
+        started = ended;
     }
     drop(worker.stop());
     Ok(())

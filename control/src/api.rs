@@ -14,6 +14,7 @@ mod events;
 mod extract;
 mod guard;
 mod ha;
+mod metrics;
 mod neighbours;
 mod openapi;
 mod parts;
@@ -120,6 +121,7 @@ pub fn router(handle: Handle, events: Events, security: Security) -> Router {
         .route("/api/v1/openapi.json", get(openapi::document(&document)))
         .merge(page())
         .merge(console::routes())
+        .route("/metrics", get(metrics::read))
         .nest("/api/v1", parts::routes())
         .merge(v1)
         .fallback(|| async {

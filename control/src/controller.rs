@@ -42,7 +42,10 @@ pub use change::{
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
 pub use ha::{Ha, PeerState};
-pub use stats::{Counts, DeviceStats, PortStats, ServerStats, ServiceStats, Stats, WorkerStats};
+pub use stats::{
+    Class, Counts, DeviceStats, PortStats, ServerStats, ServiceStats, SnatPoolStats, Stats,
+    WorkerStats,
+};
 pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};

@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod host;
 pub mod io;
 pub mod lb;
+pub mod load;
 pub mod mailbox;
 pub mod map;
 pub mod nat;

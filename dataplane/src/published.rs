@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use crate::counters::DropReason;
+use crate::load;
 use crate::snapshot::{PortId, ServerId, ServiceId};
 
 macro_rules! counters {
@@ -112,6 +113,8 @@ counters! {
         Polls = "polls",
         /// Times that it found something there.
         BusyPolls = "busy_polls",
+        /// Nanoseconds that it spent in rounds that found something.
+        BusyNs = "busy_ns",
         /// Times that it slept because there was nothing.
         Sleeps = "sleeps",
         /// Sessions taken over from a peer that died, or that did not know them.
@@ -189,7 +192,9 @@ pub struct Layout {
 }
 
 const DROPS_AT: usize = WorkerCounter::COUNT;
-const PORTS_AT: usize = DROPS_AT + DropReason::COUNT;
+const BURSTS_AT: usize = DROPS_AT + DropReason::COUNT;
+const ROUNDS_AT: usize = BURSTS_AT + load::BURST_CLASSES;
+const PORTS_AT: usize = ROUNDS_AT + load::ROUND_CLASSES;
 
 impl Layout {
     fn services_at(&self) -> usize {
@@ -209,6 +214,8 @@ impl Layout {
         Some(match at {
             Slot::Worker(counter) => counter as usize,
             Slot::Drop(reason) => DROPS_AT + reason as usize,
+            Slot::Burst(class) => BURSTS_AT + within(class, load::BURST_CLASSES)?,
+            Slot::Round(class) => ROUNDS_AT + within(class, load::ROUND_CLASSES)?,
             Slot::Port(port, counter) => {
                 let port = within(usize::from(port.0), self.ports)?;
                 PORTS_AT + port * PortCounter::COUNT + counter as usize
@@ -232,6 +239,10 @@ pub enum Slot {
     Worker(WorkerCounter),
     /// Frames dropped for a reason.
     Drop(DropReason),
+    /// Bursts received, by the class of their size; see [`load`].
+    Burst(usize),
+    /// Rounds that found something, by the class of the time that they took; see [`load`].
+    Round(usize),
     /// Of a logical port.
     Port(PortId, PortCounter),
     /// Of a service.

@@ -29,6 +29,7 @@ use crate::host::WorkerSide;
 use crate::io::{DeviceId, Io, Memory, OutOfMemory, RxBurst};
 use crate::lb::Balancer;
 use crate::lb::loads::Loads;
+use crate::load::Load;
 use crate::mailbox::WorkerEnd;
 use crate::nat::lease::Leaser;
 use crate::nat::mapping::Mappings;
@@ -135,6 +136,7 @@ pub struct Worker<I: Io> {
     mail: Mail,
     counters: Counters,
     tally: Tally,
+    load: Load,
     publisher: Publisher,
     tick: Tick,
     /// `None` where there is no other appliance.
@@ -215,6 +217,7 @@ impl<I: Io> Worker<I> {
             mail: Mail::default(),
             counters: Counters::default(),
             tally: Tally::new(layout.ports, layout.services, layout.servers),
+            load: Load::default(),
             publisher,
             tick: Tick::new(now),
             ha: ha.map(|ha| Box::new(Ha::new(ha, id, workers, &zones, now))),
@@ -245,6 +248,7 @@ impl<I: Io> Worker<I> {
             }
             if !frames.is_empty() {
                 busy = true;
+                self.load.burst(frames.len());
                 if ha_device == Some(device) {
                     self.ha_burst(&mut frames);
                 } else {
@@ -263,6 +267,13 @@ impl<I: Io> Worker<I> {
         self.counters.count(WorkerCounter::Polls);
         self.counters.add(WorkerCounter::BusyPolls, u64::from(busy));
         busy
+    }
+
+    /// Counts the time, in nanoseconds, of a round that found something to do.
+    #[inline]
+    pub fn took(&mut self, ns: u64) {
+        self.load.round(ns);
+        self.counters.add(WorkerCounter::BusyNs, ns);
     }
 
     /// Counts a sleep of the thread that polls.

@@ -9,7 +9,7 @@ use sluice_dataplane::snapshot::{Port, PortId, ServerId, ServiceId};
 
 use super::Controller;
 use super::action::Route;
-use super::stats::{DeviceStats, Reading, Stats};
+use super::stats::{DeviceStats, Reading, SnatPoolStats, Stats};
 use super::status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
 impl Controller {
@@ -97,6 +97,10 @@ impl Controller {
             });
         }
         let services = (0..).map(ServiceId).zip(&snapshot.service_names);
+        let services: Vec<_> = services
+            .filter(|(_, name)| name.is_some())
+            .filter_map(|(id, _)| reading.service(id, &self.registry))
+            .collect();
         let servers = (0..).map(ServerId).zip(&snapshot.servers);
         Stats {
             uptime_ms: self.uptime_ms(now),
@@ -107,10 +111,8 @@ impl Controller {
                 .map(|(id, port)| reading.port(&port.name, id))
                 .collect(),
             devices,
-            services: services
-                .filter(|(_, name)| name.is_some())
-                .filter_map(|(id, _)| reading.service(id, &self.registry))
-                .collect(),
+            snat_pools: SnatPoolStats::of(&self.config, &services),
+            services,
             servers: servers
                 .filter_map(|(id, server)| Some(reading.server(id, server.as_ref()?)))
                 .collect(),

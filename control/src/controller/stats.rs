@@ -1,9 +1,10 @@
 //! All counters, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use sluice_dataplane::counters::DropReason;
+use sluice_dataplane::load;
 use sluice_dataplane::published::{
     FlowCounter, PortCounter, Published, Slot, Values, WorkerCounter,
 };
@@ -11,6 +12,7 @@ use sluice_dataplane::snapshot::{PortId, ServerId, ServerState, ServiceId};
 
 use super::devices::{DeviceCounters, Link};
 use crate::compile::Registry;
+use crate::config::{Config, NewSource};
 
 /// Counters by name.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -32,6 +34,18 @@ pub struct Stats {
     pub services: Vec<ServiceStats>,
     /// Real servers.
     pub servers: Vec<ServerStats>,
+    /// SNAT pools, in the order of the configuration.
+    pub snat_pools: Vec<SnatPoolStats>,
+}
+
+/// How many of something there were, of one class of sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Class {
+    /// The largest size of the class; absent for the last, which has no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<u64>,
+    /// How many there were, those of smaller classes not included.
+    pub count: u64,
 }
 
 /// Counters of a worker. `received` and `injected` are the sum of `forwarded`, `redirected`, `punted`, `consumed`,
@@ -50,6 +64,10 @@ pub struct WorkerStats {
     /// Frames dropped by reason, see [`DropReason`].
     #[schema(value_type = BTreeMap<String, u64>)]
     pub dropped: Counts,
+    /// Bursts that devices gave, by their size in frames.
+    pub bursts: Vec<Class>,
+    /// Rounds that found something, by the nanoseconds that they took.
+    pub rounds_ns: Vec<Class>,
 }
 
 impl WorkerStats {
@@ -60,6 +78,14 @@ impl WorkerStats {
             .filter(|&&counter| counter != WorkerCounter::Held);
         let drops = DropReason::ALL.iter();
         let waiting = count(WorkerCounter::Held);
+        let bursts = (0..load::BURST_CLASSES).map(|class| Class {
+            up_to: Some(load::burst_bound(class)),
+            count: values.get(Slot::Burst(class)),
+        });
+        let rounds = (0..load::ROUND_CLASSES).map(|class| Class {
+            up_to: load::round_bound(class),
+            count: values.get(Slot::Round(class)),
+        });
         let in_rings =
             count(WorkerCounter::HandedOver).wrapping_sub(count(WorkerCounter::TakenOver));
         Self {
@@ -71,6 +97,8 @@ impl WorkerStats {
             dropped: drops
                 .map(|&reason| (reason.name(), values.get(Slot::Drop(reason))))
                 .collect(),
+            bursts: bursts.collect(),
+            rounds_ns: rounds.collect(),
         }
     }
 }
@@ -128,6 +156,55 @@ pub struct ServerStats {
     #[serde(flatten)]
     #[schema(value_type = BTreeMap<String, u64>)]
     pub counts: Counts,
+}
+
+/// Use of a SNAT pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct SnatPoolStats {
+    /// Its name.
+    pub name: String,
+    /// Its addresses times its ports: what there is towards one destination. A port serves many
+    /// destinations at once, unless mappings are endpoint-independent.
+    pub ports: u64,
+    /// Sessions now of the rules, forwards and virtual servers that use it.
+    pub sessions: u64,
+}
+
+impl SnatPoolStats {
+    /// Of all pools. `services` are those of the same moment.
+    pub(super) fn of(config: &Config, services: &[ServiceStats]) -> Vec<Self> {
+        let mut pools: Vec<Self> = config
+            .snat_pools
+            .iter()
+            .map(|pool| Self {
+                name: pool.name.to_string(),
+                ports: pool.addresses.len() as u64 * (u64::from(pool.ports.1 - pool.ports.0) + 1),
+                sessions: 0,
+            })
+            .collect();
+        let of_source = |source| match source {
+            NewSource::Pool(pool) => Some(pool),
+            NewSource::Keep | NewSource::Masquerade => None,
+        };
+        let rules = config.snat.iter();
+        let rules = rules.map(|rule| ("snat", &rule.name, of_source(rule.new_source)));
+        let forwards = config.forwards.iter();
+        let forwards = forwards.map(|it| ("forward", &it.name, of_source(it.source)));
+        let servers = config.virtual_servers.iter();
+        let servers = servers.map(|it| ("virtual_server", &it.name, it.snat_pool));
+        let sessions: HashMap<(&str, &str), u64> = services
+            .iter()
+            .map(|it| ((it.kind, it.name.as_str()), it.sessions))
+            .collect();
+        for (kind, name, pool) in rules.chain(forwards).chain(servers) {
+            let Some(pool) = pool.and_then(|pool| pools.get_mut(pool.0)) else {
+                continue;
+            };
+            let name = name.as_str();
+            pool.sessions += sessions.get(&(kind, name)).copied().unwrap_or(0);
+        }
+        pools
+    }
 }
 
 /// Counters of all workers, copied at one time.

@@ -13,6 +13,8 @@ fn every_slot() -> Vec<Slot> {
     let mut slots = Vec::new();
     slots.extend(WorkerCounter::ALL.iter().map(|&c| Slot::Worker(c)));
     slots.extend(DropReason::ALL.iter().map(|&r| Slot::Drop(r)));
+    slots.extend((0..load::BURST_CLASSES).map(Slot::Burst));
+    slots.extend((0..load::ROUND_CLASSES).map(Slot::Round));
     for port in 0..3 {
         slots.extend(
             PortCounter::ALL

@@ -238,6 +238,7 @@ impl<I: Io> Worker<I> {
             publisher,
             counters,
             tally,
+            load,
             paths,
             neighbours,
             now,
@@ -251,6 +252,7 @@ impl<I: Io> Worker<I> {
                 writer.set(Slot::Drop(reason), counters.dropped(reason));
             }
             tally.publish(writer);
+            load.publish(writer);
             for id in (from..to).map(|id| PathId(id as u16)) {
                 let Some(path) = paths.get_mut(id) else { break };
                 let (packets, bytes) = path.take_counts();

@@ -9,6 +9,8 @@ pub struct Clock {
     hz: u64,
     /// Milliseconds per tick, in 2^-64.
     ms_per_tick: u64,
+    /// Nanoseconds per tick, in 2^-32.
+    ns_per_tick: u64,
 }
 
 impl Clock {
@@ -22,14 +24,28 @@ impl Clock {
             hz,
             // Above 1000 Hz this is less than 2^64.
             ms_per_tick: ((1000_u128 << 64) / u128::from(hz)) as u64,
+            // 1e9 * 2^32 is less than 2^62.
+            ns_per_tick: (1_000_000_000 << 32) / hz,
         }
     }
 
     /// Milliseconds since the start; wraps after 49 days, as the data plane's `now` does.
     #[inline]
     pub fn now_ms(&self) -> u32 {
-        let elapsed = ticks().wrapping_sub(self.start);
+        self.ms_at(ticks())
+    }
+
+    /// Milliseconds from the start to this reading of the counter; wraps after 49 days.
+    #[inline]
+    pub fn ms_at(&self, ticks: u64) -> u32 {
+        let elapsed = ticks.wrapping_sub(self.start);
         ((u128::from(elapsed) * u128::from(self.ms_per_tick)) >> 64) as u32
+    }
+
+    /// Nanoseconds between two readings of the counter, `ticks` apart.
+    #[inline]
+    pub fn ns(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.ns_per_tick)) >> 32) as u64
     }
 
     /// The counter itself, for measuring.
