@@ -35,8 +35,8 @@ setup: ## install the Debian packages that are missing
 	@scripts/setup
 
 .PHONY: build
-build: setup ## build the binary: target/release/sluice
-	$(CARGO) build --release --locked
+build: setup ## build the binaries: target/release/sluice and sluicectl
+	$(CARGO) build --release --locked --package sluice --package sluice-ctl
 
 .PHONY: demo
 demo: build ## real traffic through Sluice, with a live table; SECONDS=10 ends by itself

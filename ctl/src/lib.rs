@@ -1,0 +1,54 @@
+//! The command line: `sluicectl`. It speaks the REST API and nothing else, so whatever it can do, any
+//! program can do as well, from this machine or another.
+//!
+//! `--json` prints what the API answered. Exit codes are in [`Failure::code`] and in the help.
+
+mod args;
+mod change;
+mod client;
+mod papers;
+mod show;
+mod table;
+mod top;
+
+use std::io::Write;
+
+pub use args::Ctl;
+use clap::CommandFactory;
+
+use args::Command;
+use client::{Client, Failure};
+
+/// Does what was asked for and says so on `out`; what went wrong goes to `err`. Gives the exit code.
+pub fn run(asked: &Ctl, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match obey(asked, out) {
+        Ok(()) => 0,
+        // Somebody has read enough: `sluicectl show sessions | head`.
+        Err(Failure::Output(why)) if why.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(failure) => {
+            let _ = writeln!(err, "{failure}");
+            failure.code()
+        }
+    }
+}
+
+fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
+    match &asked.command {
+        Command::Completion { shell } => {
+            papers::completion(&mut Ctl::command(), *shell, out);
+            return Ok(());
+        }
+        Command::Man { directory } => {
+            return Ok(papers::man_pages(Ctl::command(), directory)?);
+        }
+        _ => {}
+    }
+    let client = Client::new(&asked.target)?;
+    match &asked.command {
+        Command::Show(what) => show::show(&client, what, asked.json, out),
+        Command::Sessions(what) => change::end_sessions(&client, what, asked.json, out),
+        Command::Top(how) => top::run(&client, how),
+        Command::Completion { .. } | Command::Man { .. } => Ok(()),
+        Command::Change(change) => change::change(&client, change, asked.json, out),
+    }
+}

@@ -1,0 +1,221 @@
+//! Columns of tables, and how a row of an answer fills them.
+
+use serde_json::Value;
+
+use crate::args::Show;
+use crate::table::{Column, cell, duration, number};
+
+/// Columns, and what makes a row of an item and its position.
+pub(super) type Rows = (&'static [Column], fn(usize, &Value) -> Vec<String>);
+
+/// Of everything that is a plain list.
+pub(super) fn of(what: &Show) -> Rows {
+    match what {
+        Show::Workers => (
+            &[
+                ("worker", true),
+                ("received", true),
+                ("forwarded", true),
+                ("dropped", true),
+                ("handed over", true),
+                ("sessions", true),
+                ("opened", true),
+                ("busy polls", true),
+                ("busy", true),
+            ],
+            |at, worker| {
+                let dropped = worker["dropped"].as_object().into_iter().flatten();
+                let dropped: u64 = dropped.map(|(_, count)| number(count)).sum();
+                let sessions = number(&worker["sessions_v4"]) + number(&worker["sessions_v6"]);
+                let (busy, polls) = (number(&worker["busy_polls"]), number(&worker["polls"]));
+                let share = busy as f64 / polls.max(1) as f64;
+                vec![
+                    at.to_string(),
+                    cell(&worker["received"]),
+                    cell(&worker["forwarded"]),
+                    dropped.to_string(),
+                    cell(&worker["handed_over"]),
+                    sessions.to_string(),
+                    cell(&worker["sessions_opened"]),
+                    format!("{:.1} %", 100.0 * share),
+                    duration(number(&worker["busy_ns"]) / 1_000_000),
+                ]
+            },
+        ),
+        Show::Ports => (
+            &[
+                ("port", false),
+                ("link", false),
+                ("zone", false),
+                ("device", false),
+                ("vlan", true),
+                ("mac", false),
+                ("mtu", true),
+                ("addresses", false),
+            ],
+            |_, port| {
+                let up = port["link"]["up"].as_bool() == Some(true);
+                vec![
+                    cell(&port["name"]),
+                    if up { "up" } else { "down" }.to_owned(),
+                    cell(&port["zone"]),
+                    cell(&port["device"]),
+                    cell(&port["vlan"]),
+                    cell(&port["mac"]),
+                    cell(&port["mtu"]),
+                    cell(&port["addresses"]),
+                ]
+            },
+        ),
+        Show::Devices => (
+            &[
+                ("device", false),
+                ("received", true),
+                ("sent", true),
+                ("missed", true),
+                ("no buffer", true),
+                ("errors in", true),
+                ("errors out", true),
+            ],
+            |_, device| {
+                let keys = [
+                    "name",
+                    "rx_frames",
+                    "tx_frames",
+                    "rx_missed",
+                    "rx_no_buffer",
+                    "rx_errors",
+                    "tx_errors",
+                ];
+                cells(device, &keys)
+            },
+        ),
+        Show::Services => (
+            &[
+                ("kind", false),
+                ("service", false),
+                ("sessions", true),
+                ("opened", true),
+                ("refused", true),
+                ("packets in", true),
+                ("packets back", true),
+                ("bytes in", true),
+                ("bytes back", true),
+            ],
+            |_, service| {
+                let keys = [
+                    "kind",
+                    "name",
+                    "sessions",
+                    "sessions_opened",
+                    "refused",
+                    "packets_original",
+                    "packets_reply",
+                    "bytes_original",
+                    "bytes_reply",
+                ];
+                cells(service, &keys)
+            },
+        ),
+        Show::Servers => (
+            &[
+                ("server", false),
+                ("state", false),
+                ("weight", true),
+                ("sessions", true),
+                ("opened", true),
+                ("bytes in", true),
+                ("bytes back", true),
+            ],
+            |_, server| {
+                let keys = [
+                    "name",
+                    "state",
+                    "weight",
+                    "sessions",
+                    "sessions_opened",
+                    "bytes_original",
+                    "bytes_reply",
+                ];
+                cells(server, &keys)
+            },
+        ),
+        Show::Pools => (
+            &[("pool", false), ("sessions", true), ("ports", true)],
+            |_, pool| cells(pool, &["name", "sessions", "ports"]),
+        ),
+        Show::Neighbours => (
+            &[
+                ("port", false),
+                ("address", false),
+                ("mac", false),
+                ("state", false),
+                ("heard", true),
+            ],
+            |_, neighbour| {
+                let mut row = cells(neighbour, &["port", "address", "mac", "state"]);
+                row.push(duration(number(&neighbour["age_ms"])));
+                row
+            },
+        ),
+        Show::Routes => (
+            &[("to", false), ("via", false), ("port", false)],
+            |_, route| cells(route, &["to", "via", "port"]),
+        ),
+        _ => (
+            &[
+                ("revision", true),
+                ("time", false),
+                ("author", false),
+                ("comment", false),
+            ],
+            |_, revision| cells(revision, &["number", "time", "author", "comment"]),
+        ),
+    }
+}
+
+/// Of sessions.
+pub(super) fn sessions() -> Rows {
+    (
+        &[
+            ("protocol", false),
+            ("from", false),
+            ("to", false),
+            ("reply from", false),
+            ("reply to", false),
+            ("state", false),
+            ("service", false),
+            ("server", false),
+            ("age", true),
+            ("idle", true),
+        ],
+        |_, session| {
+            let end = |flow: &str, side: &str| {
+                let (address, port) =
+                    (&session[flow][side], &session[flow][format!("{side}_port")]);
+                let address = cell(address);
+                match port.as_u64() {
+                    Some(port) if address.contains(':') => format!("[{address}]:{port}"),
+                    Some(port) => format!("{address}:{port}"),
+                    None => address,
+                }
+            };
+            vec![
+                cell(&session["protocol"]),
+                end("original", "source"),
+                end("original", "destination"),
+                end("reply", "source"),
+                end("reply", "destination"),
+                cell(&session["state"]),
+                cell(&session["service"]),
+                cell(&session["server"]),
+                duration(number(&session["age_ms"])),
+                duration(number(&session["idle_ms"])),
+            ]
+        },
+    )
+}
+
+fn cells(item: &Value, keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|&key| cell(&item[key])).collect()
+}
