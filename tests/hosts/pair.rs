@@ -51,7 +51,10 @@ fn replies_come_by_the_other_node_and_a_download_outlives_its_own() {
         ours.dropped("out_of_state") + theirs.dropped("out_of_state"),
         0
     );
-    assert_eq!(first.json("/api/v1/ha")["sessions_own"].as_u64(), Some(101));
+    // Workers publish what they count once a millisecond, or when they wake.
+    wait::expect("the first node to own all sessions", || {
+        first.json("/api/v1/ha")["sessions_own"].as_u64() == Some(101)
+    });
 
     // A download of some seconds, whose node is killed when it is well under way.
     let mut download = client
@@ -76,8 +79,9 @@ fn replies_come_by_the_other_node_and_a_download_outlives_its_own() {
     assert_eq!(so_far(), 12_000_000);
     await_peer(&second, "dead");
     assert!(echoes(&socket, server.at(7), b"by the second alone"));
-    let ha = second.json("/api/v1/ha");
-    assert!(ha["sessions_taken_over"].as_u64() >= Some(2), "{ha:#}");
+    wait::expect("both sessions to be taken over", || {
+        second.json("/api/v1/ha")["sessions_taken_over"].as_u64() >= Some(2)
+    });
 
     // It comes back, is told everything, and packets may come by it again.
     let first = lab.start_first(&rest);
