@@ -51,7 +51,7 @@ fn programs_speak_by_the_ports_and_strangers_only_where_they_are_let() {
 
     // In: only what is allowed.
     let serve = format!(
-        "ip netns exec {} timeout 30 python3 -m http.server 8179 --bind {OUTSIDE}",
+        "ip netns exec {} setpriv --pdeathsig KILL -- python3 -m http.server 8179 --bind {OUTSIDE}",
         namespace(&lab)
     );
     let mut server = Command::new("sh")
