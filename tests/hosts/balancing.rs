@@ -152,8 +152,7 @@ fn draining_under_load_loses_no_request_and_no_session() {
     let done = std::thread::scope(|scope| {
         let download = scope.spawn(|| client.run(&["bash", "-c", &slow]));
         wait::expect("the slow download to start", || {
-            let body = client.directory().join("slow-body");
-            std::fs::metadata(body).is_ok_and(|body| body.len() > 10_000)
+            client.size_of("slow-body") > 10_000
         });
         sluice.reload_and_wait(
             &format!(

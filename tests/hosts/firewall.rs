@@ -1,9 +1,8 @@
 //! Who may open a session, and TCP that belongs to none.
 
-use std::time::Duration;
-
 use sluice_tests::lab::{Lab, OUTSIDE};
 use sluice_tests::servers::{Nginx, UdpEcho};
+use sluice_tests::wait;
 
 use crate::{NAT, VIP, echoes, get, pool, snat, udp, virtual_server};
 
@@ -41,8 +40,8 @@ fn unsolicited_traffic_from_outside_is_dropped_and_counted() {
     }
     let mut datagram = [0; 64];
     assert!(listener.recv_from(&mut datagram).is_err(), "UDP was let in");
-    assert!(refused() >= before + 6, "{:#?}", sluice.stats().total());
-    assert_eq!(sluice.stats().total().sessions(), 0);
+    wait::expect("all of it to be counted", || refused() >= before + 6);
+    assert_eq!(sluice.assert_accounted().total().sessions(), 0);
 }
 
 #[test]
@@ -112,7 +111,7 @@ fn tcp_without_a_session_is_dropped_reset_or_adopted_as_configured() {
         assert!(get(&outside, VIP, "/").is_ok());
         let answer = outside.python("tcp_stray.py", &["eth0", OUTSIDE, VIP, "80"]);
         assert_eq!(answer.trim(), reset, "out_of_state = {policy}");
-        assert!(sluice.stats().dropped("out_of_state") >= 1);
+        sluice.expect_dropped("out_of_state", 1);
     }
 }
 
@@ -127,20 +126,22 @@ fn forged_resets_inside_the_window_do_not_end_a_session() {
         &(pool(&[(&inside, 1)]) + &virtual_server("mode = \"dnat\"\nscheduler = \"round_robin\"")),
     );
     outside.ok(&["ping", "-c", "1", "-W", "5", VIP]);
+    let so_far = || outside.size_of("blob");
     std::thread::scope(|scope| {
         let download = scope.spawn(|| {
             outside.sh(&format!(
-                "curl -sS --fail --local-port 45000 --limit-rate 200k http://{VIP}/blob | wc -c"
+                "curl -sS --fail --local-port 45000 --limit-rate 200k -o blob http://{VIP}/blob"
             ))
         });
-        std::thread::sleep(Duration::from_secs(1));
+        wait::expect("the download to be under way", || so_far() > 200_000);
         // Sequence numbers near what it hears, never the next one expected.
         outside.python("tcp_reset.py", &["eth0", OUTSIDE, VIP, "80", "45000"]);
-        let size = download.join().expect("the download panicked");
-        assert_eq!(size.trim(), "1500000");
+        assert!(so_far() < 1_500_000, "it is over already");
+        download.join().expect("the download panicked");
     });
+    assert_eq!(so_far(), 1_500_000);
     assert_eq!(
-        sluice.stats().dropped("out_of_state"),
+        sluice.assert_accounted().dropped("out_of_state"),
         0,
         "the session was ended by a forged reset"
     );

@@ -191,7 +191,7 @@ fn the_appliance_itself_says_when_a_packet_is_too_big_for_its_next_link() {
     assert!(said.contains("1280"), "{said}");
     inside.sh("ip route flush cache; head -c 1000000 /dev/zero >zeros; \
                curl -sS --fail --max-time 50 -T zeros http://198.51.100.10/in/zeros");
-    assert!(sluice.stats().dropped("too_big") >= 1);
+    sluice.expect_dropped("too_big", 1);
 }
 
 #[test]

@@ -96,6 +96,12 @@ impl Host {
         &self.directory
     }
 
+    /// The size of a file in its [`directory`](Self::directory), 0 if there is none: how far a
+    /// download has come.
+    pub fn size_of(&self, file: &str) -> u64 {
+        std::fs::metadata(self.directory.join(file)).map_or(0, |file| file.len())
+    }
+
     fn port(&self) -> &str {
         self.port.as_deref().expect("a host on a network")
     }

@@ -125,6 +125,18 @@ impl Sluice {
         serde_json::from_value(stats.clone()).unwrap_or_else(|why| panic!("{why}: {stats:#}"))
     }
 
+    /// Waits until at least so many frames are counted as dropped for a reason. Workers publish
+    /// what they count after the frame is gone: whoever has seen that no answer came may be ahead.
+    ///
+    /// # Panics
+    /// If they never are.
+    #[track_caller]
+    pub fn expect_dropped(&self, reason: &str, at_least: u64) {
+        wait::expect(&format!("{at_least} drops as {reason}"), || {
+            self.stats().dropped(reason) >= at_least
+        });
+    }
+
     /// Its counters, and when they were read.
     ///
     /// # Panics
