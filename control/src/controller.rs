@@ -5,9 +5,12 @@
 //! can be called by anybody; [`Controller::run`] does it for requests that come over a channel.
 
 mod action;
+mod candidate;
 mod change;
 mod devices;
 mod ha;
+mod history;
+mod ledger;
 mod link;
 mod pending;
 mod questions;
@@ -17,6 +20,7 @@ mod stats;
 mod status;
 mod touched;
 mod transaction;
+mod trial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,9 +56,9 @@ use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
 use crate::events::Severity;
 use crate::host::{HostError, Interface};
+use ledger::Ledger;
 use link::WorkerLink;
 use pending::{Pending, Work};
-use transaction::Ledger;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,6 @@
 //! A commit is at rest before any worker hears of it. Writing takes two files and some milliseconds,
 //! on the control thread: commits are one at a time anyway.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,47 +10,18 @@ use serde_json::json;
 
 use super::action::{ActionError, Answer, Outcome};
 use super::change::{
-    CandidateView, Change, Committed, Confirmation, Expected, PartOf, PartView, Revisions, Target,
-    Terms, Touched, Verdict, What, Which, tag, tag_of,
+    Change, Committed, Confirmation, Expected, Target, Terms, Touched, Verdict, What, tag, tag_of,
 };
+use super::ledger::OnTrial;
 use super::pending::Work;
 use super::{ADOPTION, Controller};
 use crate::compile;
-use crate::config::diff::{Difference, diff, value};
-use crate::config::edit::{self, Edit, EditError};
-use crate::config::{Config, Format, Path, RawConfig, Source, text};
+use crate::config::diff::{Difference, diff};
+use crate::config::edit::{self, EditError};
+use crate::config::{Config, Format, Path, Source, text};
 use crate::events::{Events, Severity};
 use crate::reload;
 use crate::store::{Store, StoreError};
-
-/// Candidates at once, one for each author.
-const MAX_CANDIDATES: usize = 64;
-
-/// What the controller knows of configurations besides the one in use.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    pub(super) store: Store,
-    trial: Option<OnTrial>,
-    candidates: BTreeMap<String, Candidate>,
-    pub(super) events: Events,
-    /// `ETag` of the configuration in use.
-    tag: String,
-}
-
-#[derive(Debug)]
-struct OnTrial {
-    deadline: Instant,
-    /// What was in use before, and will be again.
-    before: Arc<Config>,
-}
-
-#[derive(Debug, Clone)]
-struct Candidate {
-    text: String,
-    raw: RawConfig,
-    /// `ETag` of the running configuration that it began as.
-    base: String,
-}
 
 /// A change that passed every check.
 struct Ready {
@@ -61,34 +31,6 @@ struct Ready {
     /// Of that what was changed.
     tag: String,
     created: bool,
-}
-
-impl Ledger {
-    pub(super) fn new(config: &Config) -> Self {
-        let mut store = Store::memory();
-        let text = config.to_toml();
-        // A store in memory refuses nothing.
-        let _ = store.commit("start", "", &text);
-        Self {
-            store,
-            trial: None,
-            candidates: BTreeMap::new(),
-            events: Events::default(),
-            tag: tag(&text),
-        }
-    }
-
-    fn revision(&self) -> u64 {
-        match self.store.trial() {
-            Some(trial) if self.trial.is_some() => trial.revision.number,
-            _ => self.store.running().map_or(0, |running| running.number),
-        }
-    }
-
-    fn confirmation(&self) -> Option<Confirmation> {
-        self.trial.as_ref()?;
-        self.store.trial().map(Confirmation::of)
-    }
 }
 
 impl Controller {
@@ -128,7 +70,13 @@ impl Controller {
         }
     }
 
-    fn answer_when_adopted(&mut self, committed: Committed, answer: Answer, now: Instant) {
+    /// Answers once all workers use what was committed.
+    pub(super) fn answer_when_adopted(
+        &mut self,
+        committed: Committed,
+        answer: Answer,
+        now: Instant,
+    ) {
         let waits = matches!(
             committed.result,
             Verdict::Committed | Verdict::Trial | Verdict::RolledBack
@@ -242,7 +190,11 @@ impl Controller {
     }
 
     /// Uses a configuration from now on.
-    fn take_up(&mut self, config: Config, snapshot: sluice_dataplane::snapshot::Snapshot) {
+    pub(super) fn take_up(
+        &mut self,
+        config: Config,
+        snapshot: sluice_dataplane::snapshot::Snapshot,
+    ) {
         self.snapshot = Arc::new(snapshot);
         self.ledger.tag = tag(&config.to_toml());
         self.config = Arc::new(config);
@@ -317,7 +269,12 @@ impl Controller {
         Ok(config)
     }
 
-    fn expect(&self, expected: &Expected, current: Option<String>) -> Result<(), ActionError> {
+    /// Whether it still is what the author thinks it is.
+    pub(super) fn expect(
+        &self,
+        expected: &Expected,
+        current: Option<String>,
+    ) -> Result<(), ActionError> {
         let met = match expected {
             Expected::Anything => true,
             Expected::There => current.is_some(),
@@ -330,222 +287,10 @@ impl Controller {
             Err(ActionError::Stale { current })
         }
     }
-
-    fn prepare_candidate(&mut self, change: Change) -> Result<Committed, ActionError> {
-        let Change { what, terms, .. } = change;
-        let known = self.ledger.candidates.get(&terms.author).cloned();
-        if known.is_none() && self.ledger.candidates.len() >= MAX_CANDIDATES {
-            return Err(ActionError::Busy);
-        }
-        let there = known.as_ref().map(|candidate| tag(&candidate.text));
-        let mut candidate = known.unwrap_or_else(|| Candidate {
-            text: self.config.to_toml(),
-            raw: self.config.raw.clone(),
-            base: self.ledger.tag.clone(),
-        });
-        let mut created = there.is_none();
-        let mut part = None;
-        match what {
-            What::Replace(source) => {
-                self.expect(&terms.expected, there)?;
-                candidate.raw = source.parse().map_err(ActionError::Config)?;
-                candidate.text = match source.format {
-                    Format::Toml => source.text,
-                    Format::Json => text::rewrite(&candidate.text, &candidate.raw),
-                };
-            }
-            What::Edit(edit) => {
-                let old = edit::get(&candidate.raw, &edit.address);
-                self.expect(&terms.expected, old.as_ref().map(tag_of))?;
-                created = edit_candidate(&mut candidate, &edit)?;
-                let new = edit::get(&candidate.raw, &edit.address);
-                part = Some(new.as_ref().map(tag_of).unwrap_or_default());
-            }
-            What::Rollback(number) => {
-                self.expect(&terms.expected, there)?;
-                candidate.text = self.ledger.store.text(number)?;
-                let source = Source::toml(candidate.text.as_str());
-                candidate.raw = source.parse().map_err(ActionError::Config)?;
-            }
-            What::Candidate => self.expect(&terms.expected, there)?,
-        }
-        let changes = diff(&self.config.raw, &candidate.raw);
-        let committed = Committed {
-            result: if terms.dry_run {
-                Verdict::Valid
-            } else {
-                Verdict::Candidate
-            },
-            revision: self.ledger.revision(),
-            epoch: self.snapshot.epoch,
-            in_force: self.epoch_in_force() >= self.snapshot.epoch,
-            touched: self.touched(&changes),
-            changes,
-            confirmation: self.ledger.confirmation(),
-            tag: part.unwrap_or_else(|| tag(&candidate.text)),
-            created,
-        };
-        if !terms.dry_run {
-            self.ledger.candidates.insert(terms.author, candidate);
-        }
-        Ok(committed)
-    }
-
-    pub(super) fn drop_candidate(&mut self, author: &str) -> Result<Outcome, ActionError> {
-        let known = self.ledger.candidates.remove(author);
-        known.map(|_| Outcome::Done).ok_or(ActionError::NoCandidate)
-    }
-
-    pub(super) fn read_candidate(&self, author: &str) -> Result<Outcome, ActionError> {
-        let candidate = self.ledger.candidates.get(author);
-        let candidate = candidate.ok_or(ActionError::NoCandidate)?;
-        Ok(Outcome::Candidate(Box::new(CandidateView {
-            text: candidate.text.clone(),
-            value: value(&candidate.raw),
-            tag: tag(&candidate.text),
-        })))
-    }
-
-    fn raw(&self, which: &Which) -> Result<RawConfig, ActionError> {
-        match which {
-            Which::Running => Ok(self.config.raw.clone()),
-            Which::Candidate(author) => {
-                let candidate = self.ledger.candidates.get(author);
-                Ok(candidate.ok_or(ActionError::NoCandidate)?.raw.clone())
-            }
-            Which::Revision(number) => {
-                let source = Source::toml(self.ledger.store.text(*number)?);
-                source.parse().map_err(ActionError::Config)
-            }
-        }
-    }
-
-    pub(super) fn read_part(&self, part: &PartOf) -> Result<Outcome, ActionError> {
-        let found = edit::get(&self.raw(&part.which)?, &part.address);
-        let value = found.ok_or_else(|| ActionError::NoPart(part.address.to_string()))?;
-        let tag = tag_of(&value);
-        Ok(Outcome::Part(PartView { value, tag }))
-    }
-
-    pub(super) fn compare(&self, from: &Which, to: &Which) -> Result<Outcome, ActionError> {
-        Ok(Outcome::Differences(diff(&self.raw(from)?, &self.raw(to)?)))
-    }
-
-    pub(super) fn read_revision(&self, number: u64) -> Result<Outcome, ActionError> {
-        let text = self.ledger.store.text(number)?;
-        let value = value(
-            &Source::toml(text.as_str())
-                .parse()
-                .map_err(ActionError::Config)?,
-        );
-        let tag = tag(&text);
-        Ok(Outcome::Candidate(Box::new(CandidateView {
-            text,
-            value,
-            tag,
-        })))
-    }
-
-    pub(super) fn revisions(&self) -> Revisions {
-        Revisions {
-            running: self.ledger.revision(),
-            lasting: self.ledger.store.is_lasting(),
-            confirmation: self.ledger.confirmation(),
-            revisions: self.ledger.store.history().rev().cloned().collect(),
-        }
-    }
-
-    /// Keeps the configuration on trial.
-    pub(super) fn confirm(&mut self, author: &str) -> Result<Committed, ActionError> {
-        if self.ledger.trial.is_none() {
-            return Err(ActionError::NothingToConfirm);
-        }
-        self.ledger.store.confirm_trial()?;
-        self.ledger.trial = None;
-        let revision = self.ledger.revision();
-        let message = format!("revision {revision} was confirmed");
-        tracing::info!(revision, author, "configuration confirmed");
-        let details = json!({ "revision": revision, "author": author });
-        let events = &self.ledger.events;
-        events.publish("configuration.confirmed", Severity::Info, message, details);
-        Ok(self.after_trial(Verdict::Committed, Vec::new()))
-    }
-
-    /// Goes back to the configuration before the one on trial.
-    pub(super) fn revert(&mut self, author: &str) -> Result<Committed, ActionError> {
-        let Some(trial) = self.ledger.trial.take() else {
-            return Err(ActionError::NothingToConfirm);
-        };
-        let given_up = self.ledger.store.trial().map(|trial| trial.revision.number);
-        if let Err(error) = self.ledger.store.end_trial() {
-            tracing::error!(%error, "a restart before its time is over would find the trial again");
-        }
-        let before = Config::clone(&trial.before);
-        let changes = diff(&self.config.raw, &before.raw);
-        let epoch = self.snapshot.epoch + 1;
-        let snapshot = compile::compile(&before, &self.facts, &mut self.registry, epoch)?;
-        self.take_up(before, snapshot);
-        let (revision, given_up) = (self.ledger.revision(), given_up.unwrap_or_default());
-        let message = format!("revision {given_up} was not confirmed; {revision} is in use again");
-        tracing::warn!(revision, given_up, author, "configuration rolled back");
-        let details = json!({ "revision": revision, "given_up": given_up, "author": author });
-        let events = &self.ledger.events;
-        events.publish(
-            "configuration.rolled_back",
-            Severity::Warning,
-            message,
-            details,
-        );
-        Ok(self.after_trial(Verdict::RolledBack, changes))
-    }
-
-    fn after_trial(&self, result: Verdict, changes: Vec<Difference>) -> Committed {
-        Committed {
-            result,
-            revision: self.ledger.revision(),
-            epoch: self.snapshot.epoch,
-            in_force: false,
-            touched: self.touched(&changes),
-            changes,
-            confirmation: None,
-            tag: self.ledger.tag.clone(),
-            created: false,
-        }
-    }
-
-    /// Ends a trial whose time is over.
-    pub(super) fn look_at_trial(&mut self, now: Instant) {
-        let over = |trial: &OnTrial| trial.deadline <= now;
-        if self.ledger.trial.as_ref().is_some_and(over)
-            && let Err(error) = self.revert("timer")
-        {
-            tracing::error!(%error, "the configuration before cannot be used again");
-        }
-    }
-
-    pub(super) fn finish_trial(
-        &mut self,
-        done: Result<Committed, ActionError>,
-        answer: Answer,
-        now: Instant,
-    ) {
-        match done {
-            Ok(committed) => self.answer_when_adopted(committed, answer, now),
-            Err(why) => drop(answer.send(Err(why))),
-        }
-    }
-}
-
-fn edit_candidate(candidate: &mut Candidate, edit: &Edit) -> Result<bool, ActionError> {
-    let edited = edit::apply(&candidate.raw, edit)?;
-    let parsed = edited.source.parse();
-    candidate.raw = parsed.map_err(|why| of_part(why, edited.path.as_ref()))?;
-    candidate.text = text::rewrite(&candidate.text, &candidate.raw);
-    Ok(edited.created)
 }
 
 /// What is wrong with an edited configuration. Nobody has seen its lines.
-fn of_part(mut why: crate::config::ConfigError, part: Option<&Path>) -> ActionError {
+pub(super) fn of_part(mut why: crate::config::ConfigError, part: Option<&Path>) -> ActionError {
     for problem in &mut why.problems {
         problem.line = None;
     }
