@@ -7,6 +7,7 @@
 mod access;
 mod caller;
 mod candidate;
+mod certificates;
 mod config;
 mod console;
 mod door;
@@ -96,7 +97,15 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(access::user, access::put_user, access::delete_user))
         .routes(routes!(access::tokens, access::make_token))
         .routes(routes!(access::revoke_token))
-        .routes(routes!(access::certificate, access::replace_certificate))
+        .routes(routes!(
+            certificates::certificate,
+            certificates::replace_certificate
+        ))
+        .routes(routes!(
+            certificates::clients,
+            certificates::ask_clients,
+            certificates::ignore_clients
+        ))
         .routes(routes!(access::audit))
 }
 
@@ -137,6 +146,7 @@ pub fn router(handle: Handle, events: Events, security: Security) -> Router {
         .layer(from_fn(guard::limit_time))
         .layer(from_fn(guard::limit_size))
         .layer(from_fn_with_state(api.clone(), door::guard))
+        .layer(from_fn(guard::check_origin))
         .layer(from_fn_with_state(api.clone(), guard::check_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)

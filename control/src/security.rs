@@ -6,6 +6,7 @@
 
 mod accounts;
 mod audit;
+mod clients;
 mod limits;
 mod secret;
 mod tls;
@@ -18,6 +19,7 @@ pub use accounts::{
     User,
 };
 pub use audit::{Audit, Record};
+pub use clients::{Clients, names};
 pub use limits::{Limits, Wait};
 pub use tls::{Certificate, Tls, TlsError};
 

@@ -32,6 +32,8 @@ pub(crate) fn controller(text: &str) -> (Controller, Vec<FakeWorker>) {
 pub(crate) struct FakeWorker {
     pub(crate) side: WorkerSide,
     pub(crate) sessions: Vec<Option<SessionRow>>,
+    /// So many sessions instead, which take no memory here.
+    pub(crate) invented: u32,
     pub(crate) neighbours: Vec<NeighbourRow>,
     /// Sends a page back after so many rows, full or not.
     pub(crate) slice: usize,
@@ -42,6 +44,7 @@ impl FakeWorker {
         Self {
             side,
             sessions: Vec::new(),
+            invented: 0,
             neighbours: Vec::new(),
             slice: usize::MAX,
         }
@@ -94,14 +97,17 @@ impl FakeWorker {
         let Some(cursor) = page.cursor else { return };
         assert_eq!(cursor.table, Table::V4);
         let from = cursor.index as usize;
+        let all = self.sessions.len().max(self.invented as usize);
         let mut at = from;
-        while at < self.sessions.len() && !page.is_full() && at - from < self.slice {
-            if let Some(row) = &self.sessions[at] {
+        while at < all && !page.is_full() && at - from < self.slice {
+            if at < self.invented as usize {
+                page.offer(&session(at as u16, 2));
+            } else if let Some(row) = &self.sessions[at] {
                 page.offer(row);
             }
             at += 1;
         }
-        page.cursor = (at < self.sessions.len()).then_some(Cursor {
+        page.cursor = (at < all).then_some(Cursor {
             table: Table::V4,
             index: at as u32,
         });

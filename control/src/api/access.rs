@@ -1,4 +1,4 @@
-//! Logging in; users, tokens, the certificate, the audit log.
+//! Logging in; users, tokens, the audit log.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +15,7 @@ use super::caller::Caller;
 use super::door::{bearer, client, guessed_wrong, too_many, unauthorized};
 use super::extract::{Body, Path, Query};
 use super::{Api, Problem};
-use crate::security::{
-    Accounts, Certificate, Login, NewToken, Record, Refused, Role, TlsError, Token, User,
-};
+use crate::security::{Accounts, Login, NewToken, Record, Refused, Role, Token, User};
 
 /// Passwords that are checked at once: each takes 19 MiB and a core for 20 ms.
 static CHECKS: Semaphore = Semaphore::const_new(2);
@@ -46,30 +44,6 @@ impl From<Refused> for Problem {
             }
         };
         Self::new(status, kind, title).detail(detail)
-    }
-}
-
-impl From<TlsError> for Problem {
-    fn from(why: TlsError) -> Self {
-        let pointer = match why {
-            TlsError::NoCertificate => "/certificate",
-            TlsError::NoKey => "/key",
-            TlsError::Unfit(_) => "",
-            TlsError::NotMade(_) | TlsError::NotStored(_) => {
-                let status = StatusCode::INSUFFICIENT_STORAGE;
-                let problem =
-                    Self::new(status, "not-stored", "It cannot be kept, and was not done");
-                return problem.detail(why);
-            }
-        };
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        let problem = Self::new(
-            status,
-            "invalid-certificate",
-            "The certificate cannot be used",
-        );
-        let remedy = "send a certificate and its key, both in PEM form".to_owned();
-        problem.fault(pointer.to_owned(), why.to_string(), remedy)
     }
 }
 
@@ -355,42 +329,6 @@ pub(super) async fn revoke_token(
 ) -> Result<StatusCode, Problem> {
     accounts(&api)?.revoke(&id)?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn without_tls() -> Problem {
-    let problem = Problem::new(StatusCode::CONFLICT, "no-tls", "The API is not under TLS");
-    problem.detail("write tls = true in [api], and start with --state-dir")
-}
-
-/// The certificate
-#[utoipa::path(get, path = "/tls", tag = "access", operation_id = "readCertificate",
-    responses((status = 200, body = Certificate)))]
-pub(super) async fn certificate(State(api): State<Api>) -> Result<Json<Certificate>, Problem> {
-    let tls = api.security.tls.as_ref().ok_or_else(without_tls)?;
-    Ok(Json(tls.certificate()))
-}
-
-/// A certificate and its key.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WantedCertificate {
-    /// The certificate and those that vouch for it, in PEM form.
-    certificate: String,
-    /// Its private key in PEM form. Never shown again.
-    key: String,
-}
-
-/// Replace the certificate
-///
-/// For all connections that come from now on.
-#[utoipa::path(put, path = "/tls", tag = "access", operation_id = "replaceCertificate",
-    request_body = WantedCertificate, responses((status = 200, body = Certificate)))]
-pub(super) async fn replace_certificate(
-    State(api): State<Api>,
-    Body(wanted): Body<WantedCertificate>,
-) -> Result<Json<Certificate>, Problem> {
-    let tls = api.security.tls.as_ref().ok_or_else(without_tls)?;
-    Ok(Json(tls.replace(&wanted.certificate, &wanted.key)?))
 }
 
 /// How many records.

@@ -47,8 +47,10 @@ pub(super) async fn read(
 #[utoipa::path(put, path = "/config", tag = "configuration", operation_id = "replaceConfig",
     params(How),
     request_body(content((RawConfig = "application/json"), (String = "application/toml"))),
-    responses((status = 200, body = Committed), (status = 202, body = Committed,
-        description = "Taken, and some worker has not said yet that it uses it")))]
+    responses((status = 200, body = Committed),
+        (status = 201, body = Committed, description = "With `candidate=true`: the candidate was begun"),
+        (status = 202, body = Committed,
+            description = "Taken, and some worker has not said yet that it uses it")))]
 pub(super) async fn replace(
     State(handle): State<Handle>,
     asked: Asked,
@@ -66,8 +68,10 @@ pub(super) async fn replace(
 #[utoipa::path(patch, path = "/config", tag = "configuration", operation_id = "patchConfig",
     params(How),
     request_body(content((RawConfig = "application/merge-patch+json"))),
-    responses((status = 200, body = Committed), (status = 202, body = Committed,
-        description = "Taken, and some worker has not said yet that it uses it")))]
+    responses((status = 200, body = Committed),
+        (status = 201, body = Committed, description = "With `candidate=true`: the candidate was begun"),
+        (status = 202, body = Committed,
+            description = "Taken, and some worker has not said yet that it uses it")))]
 pub(super) async fn patch(
     State(handle): State<Handle>,
     asked: Asked,

@@ -1,6 +1,7 @@
 //! The door: who may come in, how often, and what they may ask for.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -16,8 +17,22 @@ use crate::events::Severity;
 use crate::security::{Record, Role, Wait};
 
 /// Where a connection comes from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Names in the certificate that it showed, if it did; an authority of ours vouches for them.
+    pub(super) names: Option<Arc<[String]>>,
+}
+
+impl Peer {
+    /// Without a certificate.
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            names: None,
+        }
+    }
+}
 
 /// What anybody may see who can reach the API: how to ask, the way in, and the console's files.
 const OPEN: [&str; 3] = ["/", "/api/v1/login", "/api/v1/openapi.json"];
@@ -40,7 +55,7 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     if let Err(wait) = api.security.limits.request(client, Instant::now()) {
         return too_many(wait, "Too many requests");
     }
-    let admitted = admit(&api, client, &method, &path, request.headers());
+    let admitted = admit(&api, client, &method, &path, &request);
     let (user, response) = match admitted {
         Ok(caller) => {
             let user = caller.as_ref().map(|caller| caller.name.clone());
@@ -72,11 +87,16 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
 pub(super) fn client(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
     peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| {
-        peer.0.ip().to_canonical()
+        peer.address.ip().to_canonical()
     })
 }
 
-fn reads(method: &Method) -> bool {
+/// The names in the client's certificate.
+fn shown(request: &Request) -> Option<&[String]> {
+    request.extensions().get::<Peer>()?.names.as_deref()
+}
+
+pub(super) fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
@@ -110,7 +130,7 @@ fn admit(
     client: IpAddr,
     method: &Method,
     path: &str,
-    headers: &HeaderMap,
+    request: &Request,
 ) -> Result<Option<Caller>, Box<Refusal>> {
     let Some(accounts) = &api.security.accounts else {
         return Ok(Some(Caller::local(Some(client))));
@@ -120,19 +140,26 @@ fn admit(
     }
     let refusal = |user, response| Box::new(Refusal { user, response });
     let nobody = |response| refusal(String::new(), response);
-    let limits = &api.security.limits;
-    let now = Instant::now();
-    limits
-        .may_guess(client, now)
-        .map_err(|wait| nobody(too_many(wait, "Locked out after too many wrong guesses")))?;
-    let Some(secret) = bearer(headers) else {
-        return Err(nobody(unauthorized(
-            "send Authorization: Bearer with a token, or log in",
-        )));
+    let secret = bearer(request.headers());
+    let known = match secret {
+        Some(secret) => accounts.identify(secret),
+        None => shown(request).and_then(|names| accounts.named(names)),
     };
-    let Some(identity) = accounts.identify(secret) else {
-        guessed_wrong(api, client, now);
-        return Err(nobody(unauthorized("the token is not known, or has ended")));
+    let Some(identity) = known else {
+        // Whoever guesses locks out those who have nothing to show, and nobody else behind the same
+        // address: 256 random bits are not guessed.
+        let (limits, now) = (&api.security.limits, Instant::now());
+        limits
+            .may_guess(client, now)
+            .map_err(|wait| nobody(too_many(wait, "Locked out after too many wrong guesses")))?;
+        return Err(nobody(match (secret, shown(request)) {
+            (Some(_), _) => {
+                guessed_wrong(api, client, now);
+                unauthorized("the token is not known, or has ended")
+            }
+            (None, Some(_)) => unauthorized("the certificate names no user"),
+            (None, None) => unauthorized("send Authorization: Bearer with a token, or log in"),
+        }));
     };
     let name = match &identity.token {
         Some(token) => format!("{}/{token}", identity.user),

@@ -31,6 +31,7 @@ static STREAMS: Semaphore = Semaphore::const_new(16);
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Events after this one; `next` of the page before.
+    #[param(format = "uint64")]
     after: u64,
     /// Events on the page, 1 to 1000; 100 by default.
     #[param(minimum = 1, maximum = 1000)]

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::door::reads;
 use super::{Api, MAX_BODY, Problem};
 
 /// How long a request may take, reading its body included.
@@ -63,6 +64,38 @@ pub(super) async fn check_host(State(api): State<Api>, request: Request, next: N
     next.run(request).await
 }
 
+/// Refuses changes that a browser sends for a page of somebody else (cross-site request forgery). It
+/// would send them with its user's certificate, or from loopback, where nobody is asked.
+///
+/// Browsers say whose page it is (Fetch Metadata, RFC 6454); programs say nothing.
+pub(super) async fn check_origin(request: Request, next: Next) -> Response {
+    if !reads(request.method()) && is_foreign(request.headers()) {
+        let problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign-origin",
+            "The request comes from a page of another site",
+        );
+        let problem = problem.detail("browsers may make changes from the console alone");
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return !matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let authority = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    authority.map(|(_, authority)| authority) != text(header::HOST)
+}
+
 fn is_ours(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
@@ -78,6 +111,27 @@ fn is_ours(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_another_site_is_foreign_and_a_program_is_not() {
+        let foreign = |lines: &[(&'static str, &'static str)]| {
+            let lines = lines.iter().map(|&(name, value)| {
+                let value = axum::http::HeaderValue::from_static(value);
+                (HeaderName::from_static(name), value)
+            });
+            is_foreign(&lines.collect())
+        };
+        let host = ("host", "192.0.2.10:8443");
+        assert!(!foreign(&[host]));
+        assert!(!foreign(&[host, ("origin", "https://192.0.2.10:8443")]));
+        assert!(!foreign(&[host, ("sec-fetch-site", "same-origin")]));
+        assert!(!foreign(&[host, ("sec-fetch-site", "none")]));
+        assert!(foreign(&[host, ("origin", "https://example.net")]));
+        assert!(foreign(&[host, ("origin", "https://192.0.2.10")]));
+        assert!(foreign(&[host, ("origin", "null")]));
+        assert!(foreign(&[host, ("sec-fetch-site", "cross-site")]));
+        assert!(foreign(&[host, ("sec-fetch-site", "same-site")]));
+    }
 
     #[test]
     fn addresses_and_localhost_are_ours() {

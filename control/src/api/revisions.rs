@@ -83,7 +83,8 @@ pub(super) async fn diff(
 /// A new commit, with the same text.
 #[utoipa::path(post, path = "/config/revisions/{number}/rollback", tag = "configuration",
     operation_id = "rollBack", params(("number" = u64, Path), How),
-    responses((status = 200, body = Committed), (status = 202, body = Committed)))]
+    responses((status = 200, body = Committed), (status = 201, body = Committed),
+        (status = 202, body = Committed)))]
 pub(super) async fn roll_back(
     State(handle): State<Handle>,
     Path(number): Path<u64>,
@@ -94,7 +95,8 @@ pub(super) async fn roll_back(
 
 /// Keep the configuration on trial
 #[utoipa::path(post, path = "/config/confirm", tag = "configuration",
-    operation_id = "confirmConfig", responses((status = 200, body = Committed)))]
+    operation_id = "confirmConfig",
+    responses((status = 200, body = Committed), (status = 202, body = Committed)))]
 pub(super) async fn confirm(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::door::Peer;
-use crate::security::Tls;
+use crate::security::{Tls, names};
 
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 512;
@@ -101,11 +101,18 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
         tokio::spawn(async move {
             let _places = (place, among_others);
             let Some(tls) = tls else {
-                return converse(stream, peer, router).await;
+                return converse(stream, Peer::new(peer), router).await;
             };
             let handshake = tls.acceptor().accept(stream);
             match tokio::time::timeout(HEAD_TIME, handshake).await {
-                Ok(Ok(stream)) => converse(stream, peer, router).await,
+                Ok(Ok(stream)) => {
+                    let mut peer = Peer::new(peer);
+                    let shown = stream.get_ref().1.peer_certificates();
+                    if let Some(certificate) = shown.and_then(<[_]>::first) {
+                        peer.names = Some(names(certificate).into());
+                    }
+                    converse(stream, peer, router).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS with a client of the API"),
                 Err(_) => tracing::debug!(%peer, "a client of the API is too slow for TLS"),
             }
@@ -113,10 +120,10 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, router: Router) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer.clone());
         router.clone().call(request)
     });
     let served = http1::Builder::new()

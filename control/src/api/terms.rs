@@ -155,10 +155,11 @@ pub(super) fn not_modified(tag: &str) -> Response {
 
 /// The answer to a change: 201 if it made something, 202 if some worker has not taken it yet.
 pub(super) fn answer(committed: Committed) -> Response {
-    let real = !matches!(committed.result, Verdict::Valid | Verdict::NoChange);
-    let status = match &committed {
-        done if real && done.created => StatusCode::CREATED,
-        done if real && !done.in_force => StatusCode::ACCEPTED,
+    let status = match committed.result {
+        Verdict::Valid | Verdict::NoChange => StatusCode::OK,
+        _ if committed.created => StatusCode::CREATED,
+        Verdict::Candidate => StatusCode::OK,
+        _ if !committed.in_force => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
     if committed.tag.is_empty() {

@@ -12,10 +12,12 @@ use crate::config::{Api, Config, Source};
 use crate::controller::ActionError;
 use crate::security::Security;
 use crate::service::Service;
-use crate::testing::{Running, WHOLE, controller, session};
+use crate::testing::{FakeWorker, Running, WHOLE, controller, session};
 
 mod access;
 mod console;
+mod door;
+mod many;
 
 struct Lab {
     service: Service,
@@ -39,9 +41,15 @@ fn lab() -> Lab {
 }
 
 fn lab_with(security: Security) -> Lab {
+    lab_of(security, |workers| {
+        workers[0].sessions = (0..7).map(|n| Some(session(n, 2))).collect();
+        workers[1].sessions = (7..12).map(|n| Some(session(n, 2))).collect();
+    })
+}
+
+fn lab_of(security: Security, prepare: impl FnOnce(&mut [FakeWorker])) -> Lab {
     let (controller, mut workers) = controller(WHOLE);
-    workers[0].sessions = (0..7).map(|n| Some(session(n, 2))).collect();
-    workers[1].sessions = (7..12).map(|n| Some(session(n, 2))).collect();
+    prepare(&mut workers);
     let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = listener.local_addr().expect("its address");
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -215,6 +215,21 @@ impl Accounts {
         })
     }
 
+    /// Who a certificate is of that an authority vouches for: the first of its names that is a user's.
+    /// No password is involved, so none has to be changed.
+    pub fn named(&self, names: &[String]) -> Option<Identity> {
+        let state = self.lock();
+        let known = names
+            .iter()
+            .find_map(|name| state.users.get_key_value(name));
+        known.map(|(name, user)| Identity {
+            user: name.clone(),
+            token: None,
+            role: user.role,
+            must_change: false,
+        })
+    }
+
     /// Changes users and tokens: all of it, on the disk as well, or nothing.
     fn change<T>(
         &self,

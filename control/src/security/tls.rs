@@ -14,10 +14,13 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use utoipa::ToSchema;
 
 use super::SecurityError;
+use super::clients::{Clients, verifier};
 use crate::store::{Disk, replace};
 
 /// Key and certificates in one file: a power cut never leaves two that do not fit.
 const FILE: &str = "tls.pem";
+/// Which certificates of clients are taken; absent if none is asked for.
+const CLIENTS: &str = "clients.json";
 
 /// Why a certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,9 @@ pub enum TlsError {
     /// The key is not PEM.
     #[error("no private key in PEM form was found")]
     NoKey,
+    /// No authority is in the PEM.
+    #[error("no certificate of an authority in PEM form was found")]
+    NoAuthority,
     /// The two do not fit, or are of a kind that is not known.
     #[error("{0}")]
     Unfit(String),
@@ -68,8 +74,15 @@ impl ResolvesServerCert for Resolver {
 /// TLS of the API.
 pub struct Tls {
     disk: Mutex<Box<dyn Disk>>,
+    provider: Arc<CryptoProvider>,
     resolver: Arc<Resolver>,
+    front: RwLock<Front>,
+}
+
+/// What new connections meet.
+struct Front {
     acceptor: TlsAcceptor,
+    clients: Option<Clients>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -95,26 +108,65 @@ impl Tls {
             }
             Err(why) => return Err(why.into()),
         };
+        let clients =
+            match disk.read(CLIENTS) {
+                Ok(content) => Some(serde_json::from_slice(&content).map_err(|why| {
+                    SecurityError::Damaged {
+                        file: CLIENTS,
+                        reason: why.to_string(),
+                    }
+                })?),
+                Err(why) if why.kind() == std::io::ErrorKind::NotFound => None,
+                Err(why) => return Err(why.into()),
+            };
         let provider = Arc::new(provider::default_provider());
         let key = read(&pem, &pem, &provider)?;
         let certificate = public(&pem, &key);
         tracing::info!(sha256 = certificate.sha256, "certificate of the API");
         let resolver = Arc::new(Resolver(RwLock::new(Current { pem, key })));
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| TlsError::Unfit(why.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::<Resolver>::clone(&resolver));
+        let front = front(&provider, &resolver, clients)?;
         Ok(Self {
             disk: Mutex::new(disk),
+            provider,
             resolver,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            front: RwLock::new(front),
         })
     }
 
     /// For connections that come.
-    pub fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let front = self.front.read().unwrap_or_else(PoisonError::into_inner);
+        front.acceptor.clone()
+    }
+
+    /// Which certificates of clients are taken; `None` if none is asked for.
+    pub fn clients(&self) -> Option<Clients> {
+        let front = self.front.read().unwrap_or_else(PoisonError::into_inner);
+        front.clients.clone()
+    }
+
+    /// Asks all connections from now on for such certificates, or for none. Those of before are not
+    /// resumed.
+    ///
+    /// # Errors
+    /// [`TlsError`]; nothing has changed then.
+    pub fn ask_clients(&self, clients: Option<Clients>) -> Result<(), TlsError> {
+        let new = front(&self.provider, &self.resolver, clients)?;
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = match &new.clients {
+            // Plain texts.
+            Some(clients) => {
+                let content = serde_json::to_vec_pretty(clients).unwrap_or_default();
+                replace(disk.as_mut(), CLIENTS, &content)
+            }
+            None => match disk.remove(CLIENTS) {
+                Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            },
+        };
+        kept.map_err(|why| TlsError::NotStored(why.to_string()))?;
+        *self.front.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// The certificate of the moment.
@@ -132,8 +184,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]; the one in use is kept then.
     pub fn replace(&self, certificate: &str, key: &str) -> Result<Certificate, TlsError> {
-        let provider = Arc::clone(self.acceptor.config().crypto_provider());
-        let certified = read(certificate, key, &provider)?;
+        let certified = read(certificate, key, &self.provider)?;
         let pem = format!("{}\n{}\n", key.trim(), certificate.trim());
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         replace(disk.as_mut(), FILE, pem.as_bytes())
@@ -150,6 +201,23 @@ impl Tls {
         };
         Ok(public)
     }
+}
+
+fn front(
+    provider: &Arc<CryptoProvider>,
+    resolver: &Arc<Resolver>,
+    clients: Option<Clients>,
+) -> Result<Front, TlsError> {
+    let verifier = verifier(clients.as_ref(), provider)?;
+    let config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|why| TlsError::Unfit(why.to_string()))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::<Resolver>::clone(resolver));
+    Ok(Front {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        clients,
+    })
 }
 
 fn read(

@@ -12,16 +12,16 @@ use super::*;
 use crate::security::Role;
 use crate::store::Directory;
 
-const ADMIN: &str = "a first long password";
+pub(super) const ADMIN: &str = "a first long password";
 
 /// A lab where callers have to be users, its directory, and the secret of the administrator.
-struct Guarded {
-    lab: Lab,
-    directory: tempfile::TempDir,
-    admin: String,
+pub(super) struct Guarded {
+    pub(super) lab: Lab,
+    pub(super) directory: tempfile::TempDir,
+    pub(super) admin: String,
 }
 
-fn open(place: &std::path::Path, tls: bool) -> Security {
+pub(super) fn open(place: &std::path::Path, tls: bool) -> Security {
     let config = Config::read(Source::toml(WHOLE)).expect("a configuration");
     let api = Api {
         auth: true,
@@ -38,7 +38,7 @@ fn first_password(place: &std::path::Path) -> String {
     first.trim().to_owned()
 }
 
-fn guarded() -> Guarded {
+pub(super) fn guarded() -> Guarded {
     let directory = tempfile::tempdir().expect("a directory");
     let lab = lab_with(open(directory.path(), false));
     let first = first_password(directory.path());
@@ -55,7 +55,7 @@ fn guarded() -> Guarded {
 }
 
 impl Lab {
-    fn try_login(&self, user: &str, password: &str) -> Response {
+    pub(super) fn try_login(&self, user: &str, password: &str) -> Response {
         let body = json!({ "user": user, "password": password }).to_string();
         self.ask(
             "POST",
@@ -65,13 +65,13 @@ impl Lab {
         )
     }
 
-    fn login(&self, user: &str, password: &str) -> String {
+    pub(super) fn login(&self, user: &str, password: &str) -> String {
         let login = self.try_login(user, password);
         assert_eq!(login.status, 200, "{}", login.body);
         login.json()["token"].as_str().expect("a secret").to_owned()
     }
 
-    fn with(&self, secret: &str, method: &str, path: &str, body: &str) -> Response {
+    pub(super) fn with(&self, secret: &str, method: &str, path: &str, body: &str) -> Response {
         let headers =
             format!("Authorization: Bearer {secret}\r\nContent-Type: application/json\r\n");
         self.ask(method, path, &headers, body)
@@ -83,7 +83,7 @@ impl Guarded {
         self.lab.with(&self.admin, method, path, &body.to_string())
     }
 
-    fn token(&self, role: Role) -> String {
+    pub(super) fn token(&self, role: Role) -> String {
         let body = json!({ "name": "test", "role": role, "seconds": 600 });
         let made = self.admin("POST", "/api/v1/tokens", body);
         assert_eq!(made.status, 201, "{}", made.body);
