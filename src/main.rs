@@ -1,6 +1,7 @@
 //! Sluice, a Layer-4 session appliance: wiring only.
 
 mod cli;
+mod confine;
 mod devices;
 mod ha;
 mod random;

@@ -27,7 +27,7 @@ use crate::cli::{CheckArgs, LogFormat, RunArgs};
 use crate::devices::{self, Devices, OpenError, Running};
 use crate::signals::{Request, Requests};
 use crate::workers::{Crew, CrewError, Idle, Plan};
-use crate::{ha, random};
+use crate::{confine, ha, random};
 
 /// DPDK's argument for running without huge pages: slow, and enough for a try on a small machine.
 const NO_HUGE: &str = "--no-huge";
@@ -143,6 +143,7 @@ impl DataPlane {
     /// Starts DPDK, the devices and the workers. Gives the controller of all this beside it.
     fn start(config: Config) -> Result<(Self, Controller), Failure> {
         let system = config.system.clone();
+        let harden = system.harden;
         let cores: Vec<usize> = system.workers.iter().copied().map(usize::from).collect();
         let cores = Cores::plan(&cores, None)?;
         let pci = devices::pci(&config)?;
@@ -239,7 +240,10 @@ impl DataPlane {
                 parts,
             });
         }
-        let crew = Crew::start(eal, Clock::start(eal), plans)?;
+        if harden {
+            confine::started();
+        }
+        let crew = Crew::start(eal, Clock::start(eal), harden, plans)?;
         Ok((Self { crew, pool }, controller))
     }
 
@@ -269,12 +273,17 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         arguments.take_file,
     )?;
     info!("configuration: {origin}");
+    if config.system.harden {
+        confine::process();
+    }
     let listen = config.api.listen;
     let mut requests = Requests::listen().map_err(Failure::Signals)?;
     let listener = api::bind(listen).map_err(|reason| Failure::Listen {
         address: listen,
         reason,
     })?;
+    // The system chooses one for port 0.
+    let listen = listener.local_addr().unwrap_or(listen);
     let security = Security::open(&config.api, directory.as_ref(), config.system.name.as_str())?;
     let scheme = if config.api.tls { "https" } else { "http" };
     let (plane, mut controller) = DataPlane::start(config)?;

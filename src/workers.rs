@@ -10,6 +10,8 @@ use sluice_dataplane::worker::{Parts, Worker};
 use sluice_dpdk::thread::{self, ThreadError};
 use sluice_dpdk::{Clock, Eal, HugeMemory, Mbuf, WorkerIo};
 
+use crate::confine;
+
 /// Empty polls before a worker that may rest gives its core to others between polls.
 const YIELD_AFTER: u32 = 64;
 /// Empty polls before it sleeps between polls.
@@ -52,7 +54,13 @@ pub(crate) enum CrewError {
 
 impl Crew {
     /// Starts all workers. Each takes its memory on its own core, near which it then is.
-    pub(crate) fn start(eal: Eal, clock: Clock, plans: Vec<Plan>) -> Result<Self, CrewError> {
+    /// `harden` restricts each to what it needs from then on.
+    pub(crate) fn start(
+        eal: Eal,
+        clock: Clock,
+        harden: bool,
+        plans: Vec<Plan>,
+    ) -> Result<Self, CrewError> {
         let mut crew = Self {
             stop: Arc::default(),
             threads: Vec::new(),
@@ -61,7 +69,7 @@ impl Crew {
         let count = plans.len();
         for (number, plan) in plans.into_iter().enumerate() {
             let (stop, ready, core) = (Arc::clone(&crew.stop), ready.clone(), plan.core);
-            let body = move || work(eal, clock, plan, &stop, ready);
+            let body = move || work(eal, clock, harden, plan, &stop, ready);
             match thread::spawn(eal, core, &format!("sluice-w{number}"), body) {
                 Ok(thread) => crew.threads.push(thread),
                 Err(error) => {
@@ -94,12 +102,16 @@ impl Crew {
 fn work(
     eal: Eal,
     clock: Clock,
+    harden: bool,
     plan: Plan,
     stop: &AtomicBool,
     ready: Sender<()>,
 ) -> Result<(), OutOfMemory> {
     let mut memory = HugeMemory::near_core(eal, plan.core);
     let mut worker = Worker::new(plan.io, &mut memory, plan.parts, clock.now_ms())?;
+    if harden {
+        confine::worker();
+    }
     let _ = ready.send(());
     drop(ready);
     let mut empty = 0;

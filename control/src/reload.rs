@@ -99,6 +99,7 @@ fn system(old: &System, new: &System, findings: &mut Vec<Finding>) {
         old.file_prefix.to_string(),
         new.file_prefix.to_string(),
     );
+    differ("harden", old.harden.to_string(), new.harden.to_string());
 }
 
 fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut Vec<Finding>) {

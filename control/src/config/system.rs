@@ -28,6 +28,8 @@ section! {
         eal_args: Vec<String>,
         /// Keeps apart the DPDK processes of one host.
         file_prefix: String,
+        /// Whether rights and system calls that are not needed are given up.
+        harden: bool,
     }
 }
 
@@ -74,6 +76,8 @@ pub struct System {
     pub eal_args: Vec<String>,
     /// DPDK's `--file-prefix`; the node's name unless given.
     pub file_prefix: Name,
+    /// Whether rights and system calls that are not needed are given up.
+    pub harden: bool,
 }
 
 impl RawSystem {
@@ -110,6 +114,7 @@ impl RawSystem {
             packet_buffers: packet_buffers?,
             eal_args: eal_args?,
             file_prefix: file_prefix?.unwrap_or_else(|| name.clone()),
+            harden: self.harden.unwrap_or(true),
             name,
         })
     }

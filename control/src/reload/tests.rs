@@ -63,6 +63,11 @@ fn what_needs_a_restart_is_refused_by_its_key() {
             "line 10: system.file_prefix: is a in the running process, b here",
         ),
         (
+            "file_prefix = \"a\"",
+            "file_prefix = \"a\"\nharden = false",
+            "line 11: system.harden: is true in the running process, false here",
+        ),
+        (
             "listen = \"127.0.0.1:8081\"",
             "listen = \"127.0.0.1:8082\"",
             "line 13: api.listen: the API listens already, and cannot follow",

@@ -19,6 +19,7 @@ fn every_value_means_what_it_says() {
     assert_eq!((system.memory_mb, system.packet_buffers), (2048, 65_536));
     assert_eq!(system.eal_args, ["--no-huge"]);
     assert_eq!(system.file_prefix.as_str(), "a");
+    assert!(system.harden, "unless told otherwise");
     assert_eq!(config.api.listen, "127.0.0.1:8081".parse().unwrap());
     let zones: Vec<&str> = config.zones.iter().map(Name::as_str).collect();
     assert_eq!(zones, ["outside", "inside", "dmz"]);
