@@ -44,11 +44,21 @@ demo: build ## real traffic through Sluice, with a live table; SECONDS=10 ends b
 	@scripts/testbed $(HUGE_MB) $(SUDO) target/release/demo $(DEMO_ARGS)
 
 .PHONY: test
-test: setup ## all tests: pure ones first, then those between real hosts in namespaces
+test: setup venv ## all tests: pure ones first, then those between real hosts in namespaces
 	$(CARGO) build --locked
 	$(CARGO) test --locked --no-fail-fast --workspace --exclude sluice-tests
 	$(AS_ROOT) scripts/testbed $(HUGE_MB) \
 		$(CARGO) test --locked --no-fail-fast --package sluice-tests -- --test-threads=1
+
+# Not for people: what tests need from PyPI.
+.PHONY: venv
+venv: setup
+	@scripts/venv
+
+.PHONY: test-api
+test-api: setup venv ## the API and the process from outside: Schemathesis, kill -9, rights
+	$(CARGO) build --locked
+	$(CARGO) test --locked --package sluice-tests --test api
 
 .PHONY: sim
 sim: ## two appliances in virtual time, and the HA protocol alone; SEEDS=5000 tries so many, SEED=7 tries that one

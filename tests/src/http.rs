@@ -33,6 +33,20 @@ pub fn request(
     path: &str,
     body: &[u8],
 ) -> Result<Response, String> {
+    send(server, method, path, "", body)
+}
+
+/// [`request`] with more headers: whole lines, each with its end.
+///
+/// # Errors
+/// As [`request`].
+pub fn send(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> Result<Response, String> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)
         .map_err(|why| format!("connect to {server}: {why}"))?;
     let told = |what: &str| {
@@ -46,7 +60,7 @@ pub fn request(
         .set_write_timeout(Some(PATIENCE))
         .map_err(told("timeout"))?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream

@@ -14,6 +14,7 @@
 //! // On drop: every frame is accounted for, and no packet buffer is missing.
 //! ```
 
+pub mod alone;
 pub mod browser;
 pub mod http;
 pub mod lab;

@@ -110,9 +110,17 @@ impl Sluice {
     /// # Errors
     /// If it does not answer.
     pub fn put(&self, path: &str, body: &[u8]) -> Result<Response, String> {
+        self.ask("PUT", path, body)
+    }
+
+    /// Sends something to the API by any method.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Response, String> {
         self.process
             .namespace()
-            .inside(|| http::request(API, "PUT", path, body))
+            .inside(|| http::request(API, method, path, body))
     }
 
     /// Its counters.
