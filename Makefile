@@ -43,6 +43,11 @@ demo: build ## real traffic through Sluice, with a live table; SECONDS=10 ends b
 	$(CARGO) build --release --locked --package sluice-tests --bin demo
 	@scripts/testbed $(HUGE_MB) $(SUDO) target/release/demo $(DEMO_ARGS)
 
+.PHONY: demo-ha
+demo-ha: build ## two appliances under a download: Enter kills one; SECONDS=20 ends by itself
+	$(CARGO) build --release --locked --package sluice-tests --bin demo-ha
+	@scripts/testbed $(HUGE_MB) $(SUDO) target/release/demo-ha $(DEMO_ARGS)
+
 .PHONY: test
 test: setup venv ## all tests: pure ones first, then those between real hosts in namespaces
 	$(CARGO) build --locked

@@ -102,12 +102,14 @@ impl Devices {
             ios: (0..workers).map(|_| WorkerIo::new(*pool)).collect(),
         };
         let devices = config.devices();
+        // Virtual MAC addresses are none that a device filters for, and come and go.
+        let promiscuous = config.ha.is_some();
         // Buffers that lie in receive queues are not there for anything else: a quarter at most.
         let share = config.system.packet_buffers / 4 / (devices.len().max(1) * workers) as u32;
         let descriptors = share.next_power_of_two() / 2;
         let descriptors = descriptors.clamp(*QUEUE.start(), *QUEUE.end()) as u16;
         for (at, device) in devices.iter().enumerate() {
-            let started = start(eal, device, workers as u16, descriptors, pool);
+            let started = start(eal, device, workers as u16, descriptors, promiscuous, pool);
             let dealt = started.and_then(|started| opened.deal(at, device, started));
             dealt.map_err(|error| of_ports(config, device, error))?;
         }
@@ -174,6 +176,7 @@ fn start(
     device: &Device,
     workers: u16,
     descriptors: u16,
+    promiscuous: bool,
     pool: &Pool,
 ) -> Result<Started, OpenError> {
     let spec: DeviceSpec = device.name.as_str().parse()?;
@@ -194,7 +197,7 @@ fn start(
         mtu: device.mtu,
         rss: Some(RssConfig { key, mode }),
         // A MAC address of our choice is none that the device filters for.
-        promiscuous: device.mac.is_some(),
+        promiscuous: promiscuous || device.mac.is_some(),
         ..PortConfig::default()
     };
     Ok(Found::probe(eal, &spec)?.start(&config, pool)?)

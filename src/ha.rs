@@ -26,6 +26,7 @@ pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<O
         mac: link.mac,
         mtu: link.mtu,
         key: ha.key.0,
+        next_key: ha.next_key.as_ref().map(|key| key.0),
         boot,
         seed: bytes,
         peer_workers: ha

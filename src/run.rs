@@ -259,6 +259,9 @@ impl DataPlane {
     }
 }
 
+/// How long the other appliance has to take over before this one stops.
+const HANDOVER: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// An appliance's life, from its start to the signal that ends it.
 fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
     let Startup {
@@ -314,6 +317,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         }
     }
     info!("stopping");
+    service.hand_over(HANDOVER);
     service.stop();
     plane.stop()
 }

@@ -70,6 +70,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(status::read))
         .routes(routes!(stats::read))
         .routes(routes!(ha::read))
+        .routes(routes!(ha::hand_over))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(neighbours::list))
         .routes(routes!(routes::list))

@@ -1,6 +1,7 @@
 //! From [`Config`] to [`Snapshot`]: names become numbers, and what only devices know is added.
 
 mod facts;
+mod groups;
 mod ports;
 mod registry;
 mod services;
@@ -112,6 +113,7 @@ fn compile_with(
     if let Some(ha) = &config.ha {
         nat.divide(ha.node > ha.peer);
     }
+    let groups = groups::compile(config, &ports);
     let firewall = services.firewall(zone_names.len() as u8)?;
     let named = || SharedNames::new(&zone_names, &services.names, &services.servers);
     let shared_names = config.ha.as_ref().map(|_| named());
@@ -134,6 +136,7 @@ fn compile_with(
         icmp_errors_per_s: config.icmp.errors_per_second,
         service_names: services.names,
         shared_names,
+        groups,
     })
 }
 

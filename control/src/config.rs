@@ -12,6 +12,7 @@ pub mod edit;
 mod firewall;
 mod forward;
 mod ha;
+mod ha_group;
 mod host;
 mod icmp;
 mod names;
@@ -41,6 +42,7 @@ pub use cross::MAX_MEMBERS;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
 pub use ha::{Ha, MAX_NODES, RawHa, Sync};
+pub use ha_group::{HaGroup, HaTrack, RawHaGroup, RawHaTrack, Tracked};
 pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
 pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
@@ -76,6 +78,10 @@ pub struct Config {
     pub api: Api,
     /// `[ha]`
     pub ha: Option<Ha>,
+    /// `[[ha.group]]`
+    pub ha_groups: Vec<HaGroup>,
+    /// `[[ha.track]]`
+    pub ha_tracks: Vec<HaTrack>,
     /// Zones, in the order in which ports name them.
     pub zones: Vec<Name>,
     /// `[[port]]`
@@ -163,6 +169,7 @@ impl Config {
         let system = raw.system.check(&top.key("system"));
         let api = raw.api.check(&top.key("api"));
         let ha = place::optional(raw.ha.as_ref(), |ha| ha.check(&top.key("ha")));
+        let parts = place::optional(raw.ha.as_ref(), |ha| ha.parts(&top.key("ha")));
         let ports = top.key("port").each(&raw.port, RawPort::check);
         let routes = top.key("route").each(&raw.route, RawRoute::check);
         let firewall = raw.firewall.check(&top.key("firewall"));
@@ -189,12 +196,15 @@ impl Config {
         let silent = Book::default();
         let zones = book.names.zones.iter();
         let zones: Option<_> = zones.map(|zone| Name::check(zone, &silent.top())).collect();
+        let (ha_groups, ha_tracks) = parts?.unwrap_or_default();
         Some(Self {
             source: Source::toml(""),
             raw: RawConfig::default(),
             system: system?,
             api: api?,
             ha: ha?,
+            ha_groups,
+            ha_tracks,
             zones: zones?,
             ports: ports?,
             routes: routes?,
@@ -275,6 +285,20 @@ impl Config {
     pub fn is_own(&self, address: IpAddr) -> bool {
         let mut own = self.ports.iter().flat_map(|port| &port.addresses);
         own.any(|own| own.addr() == address)
+    }
+
+    /// Whether `address` is one that services or translations have.
+    pub fn is_translated(&self, address: IpAddr) -> bool {
+        self.virtual_servers.iter().any(|vs| vs.address == address)
+            || self
+                .snat_pools
+                .iter()
+                .any(|pool| pool.addresses.contains(&address))
+            || self.static_nat.iter().any(|nat| nat.external == address)
+            || self
+                .forwards
+                .iter()
+                .any(|forward| forward.address == address)
     }
 
     /// What services and rules change of the timeouts.

@@ -15,6 +15,7 @@ mod link;
 mod pending;
 mod questions;
 mod report;
+mod roles;
 mod sessions;
 mod stats;
 mod status;
@@ -45,7 +46,8 @@ pub use change::{
     PartView, Revisions, Target, Terms, Touched, TouchedBy, Verdict, What, Which,
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
-pub use ha::{Ha, PeerState};
+pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
+pub use roles::Duty;
 pub use stats::{
     Class, Counts, DeviceStats, PortStats, ServerStats, ServiceStats, SnatPoolStats, Stats,
     WorkerStats,
@@ -69,6 +71,8 @@ const ADOPTION: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often links are looked at.
 const LINK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same where priorities depend on them.
+const TRACKED_LINK_INTERVAL: Duration = Duration::from_millis(100);
 /// Actions that wait for workers at most.
 const MAX_PENDING: usize = 64;
 /// How often mailboxes are looked at while something is expected, and otherwise.
@@ -121,6 +125,7 @@ pub struct Controller {
     devices: Box<dyn Devices>,
     links: Vec<Link>,
     links_seen: Instant,
+    roles: roles::Roles,
     pending: HashMap<RequestId, Pending>,
     last_request: RequestId,
 }
@@ -165,6 +170,7 @@ impl Controller {
             });
         }
         let now = Instant::now();
+        let workers = links.len();
         let mut controller = Self {
             version: version.to_owned(),
             started: now,
@@ -172,6 +178,7 @@ impl Controller {
             config: Arc::new(config),
             links: vec![Link::default(); facts.len()],
             links_seen: now,
+            roles: roles::Roles::new(workers, now),
             facts,
             registry,
             snapshot,
@@ -252,10 +259,10 @@ impl Controller {
             Action::Compare { from, to } => self.compare(&from, &to),
             Action::ListRevisions => Ok(Outcome::Revisions(self.revisions())),
             Action::ReadRevision(number) => self.read_revision(number),
-            Action::Ha => {
-                let ha = self.config.ha.as_ref();
-                let read = |ha| Box::new(Ha::read(ha, &self.published));
-                Ok(Outcome::Ha(ha.map(read)))
+            Action::Ha => Ok(Outcome::Ha(self.ha(now).map(Box::new))),
+            Action::Handover(duty) => {
+                let done = self.set_duty(duty, now);
+                done.map(|()| Outcome::Ha(self.ha(now).map(Box::new)))
             }
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
@@ -332,7 +339,12 @@ impl Controller {
                 let _ = pending.answer.send(Err(ActionError::Silent(silent)));
             }
         }
-        if now.saturating_duration_since(self.links_seen) >= LINK_INTERVAL {
+        self.look_at_roles(now);
+        let interval = match self.config.ha_tracks.is_empty() {
+            true => LINK_INTERVAL,
+            false => TRACKED_LINK_INTERVAL,
+        };
+        if now.saturating_duration_since(self.links_seen) >= interval {
             self.links_seen = now;
             self.look_at_links();
         }
@@ -418,10 +430,7 @@ impl Controller {
                 let events = &self.ledger.events;
                 events.publish("neighbour.lost", Severity::Warning, message, details);
             }
-            Event::PeerUp => tracing::info!("the other appliance is there"),
-            Event::PeerDown => {
-                tracing::warn!("the other appliance does not answer; its sessions are taken over");
-            }
+            Event::Ha(event) => self.log_ha(event),
             Event::PeerVersion { oldest, newest } => {
                 tracing::error!(
                     oldest,

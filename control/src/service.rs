@@ -4,13 +4,15 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::api;
 use crate::config::Source;
 use crate::controller::{
-    Action, ActionError, Change, Committed, Controller, Handle, Outcome, Target, Terms, What,
+    Action, ActionError, Change, Committed, Controller, Duty, Handle, Outcome, PeerState, Target,
+    Terms, What,
 };
 use crate::security::Security;
 
@@ -110,6 +112,37 @@ impl Service {
                 Err(why)
             }
         }
+    }
+
+    /// Gives everything to the other appliance, if there is one that can have it, and waits until it
+    /// has; no longer than `patience`. Then this node can be stopped, and no packet is lost.
+    pub fn hand_over(&self, patience: Duration) {
+        if !matches!(
+            self.handle.call_blocking(Action::Ha),
+            Ok(Outcome::Ha(Some(_)))
+        ) {
+            return;
+        }
+        if let Err(why) = self
+            .handle
+            .call_blocking(Action::Handover(Duty::Maintenance))
+        {
+            tracing::info!("nothing is handed over: {why}");
+            return;
+        }
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            match self.handle.call_blocking(Action::Ha) {
+                Ok(Outcome::Ha(Some(ha))) if ha.away => {
+                    tracing::info!("the other appliance has everything");
+                    return;
+                }
+                Ok(Outcome::Ha(Some(ha))) if ha.peer_state != PeerState::Dead => {}
+                _ => return,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        tracing::warn!("the other appliance did not take everything in time");
     }
 
     /// Stops the thread and waits for it.

@@ -62,6 +62,7 @@ impl FakeWorker {
                     let old = std::mem::replace(&mut self.side.snapshot, snapshot);
                     FromWorker::Retired(old)
                 }
+                ToWorker::Roles(_) => continue,
                 ToWorker::ListSessions(mut page) => {
                     self.list(&mut page);
                     FromWorker::Sessions(page)

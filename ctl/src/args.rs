@@ -61,6 +61,12 @@ pub(crate) enum Command {
     /// End sessions
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Give everything to the other appliance, or take part again
+    Handover {
+        /// `maintenance` or `active`
+        #[arg(value_enum)]
+        duty: Duty,
+    },
     /// A live screen: rates, sessions, servers, drops
     Top(Top),
     /// Print the completion of commands for a shell
@@ -77,12 +83,23 @@ pub(crate) enum Command {
     Change(Change),
 }
 
+/// Whether a node is to take part.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Duty {
+    /// Give groups and sessions to the other appliance.
+    Maintenance,
+    /// Take part again.
+    Active,
+}
+
 /// What to show.
 #[expect(clippy::large_enum_variant, reason = "one of them exists, once")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Show {
     /// What runs, and how it is
     Status,
+    /// The other appliance, groups of addresses, what would be lost if this one died
+    Ha,
     /// Workers: load, frames, sessions
     Workers,
     /// Ports and their links

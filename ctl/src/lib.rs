@@ -6,6 +6,7 @@
 mod args;
 mod change;
 mod client;
+mod ha;
 mod papers;
 mod show;
 mod table;
@@ -47,6 +48,7 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
     match &asked.command {
         Command::Show(what) => show::show(&client, what, asked.json, out),
         Command::Sessions(what) => change::end_sessions(&client, what, asked.json, out),
+        Command::Handover { duty } => ha::hand_over(&client, *duty, asked.json, out),
         Command::Top(how) => top::run(&client, how),
         Command::Completion { .. } | Command::Man { .. } => Ok(()),
         Command::Change(change) => change::change(&client, change, asked.json, out),

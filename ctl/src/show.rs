@@ -35,6 +35,7 @@ pub(crate) fn show(
     };
     let (answer, key) = match what {
         Show::Status => (whole("/status")?, None),
+        Show::Ha => (whole("/ha")?, None),
         Show::Ports => (whole("/status")?, Some("ports")),
         Show::Workers => (whole("/stats")?, Some("workers")),
         Show::Devices => (whole("/stats")?, Some("devices")),
@@ -59,6 +60,7 @@ pub(crate) fn show(
     }
     match (what, key) {
         (Show::Status, _) => status(&answer, out)?,
+        (Show::Ha, _) => crate::ha::show(&answer, out)?,
         (Show::Drops, _) => drops(&answer, out)?,
         (Show::Diff { .. }, _) => {
             let changes = answer["changes"].as_array().or(answer.as_array());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use sluice_wire::{Key, MacAddr};
 
+use crate::groups::GroupSet;
 use crate::io::DeviceId;
 use crate::snapshot::PortId;
 use crate::stack::fragment::Datagram;
@@ -102,6 +103,13 @@ pub enum Message<F> {
     Neighbour(Learned),
     /// A received datagram of the HA link, of one of your lanes.
     HaDatagram(F),
+    /// A heartbeat that came by a data port.
+    HaWitness {
+        /// The frame.
+        frame: F,
+        /// Where the datagram begins in it.
+        at: usize,
+    },
     /// Records of the other appliance about sessions that are yours to keep: a frame made here, in
     /// which they stand as on the wire.
     HaRecords {
@@ -143,8 +151,13 @@ pub enum Message<F> {
     },
     /// The other appliance is there, or there again, or has other keys.
     PeerUp(Box<PeerUp>),
-    /// The other appliance is dead.
-    PeerDown,
+    /// The other appliance is dead, or cannot be reached.
+    PeerDown {
+        /// It is heard by another way than the HA link.
+        lives: bool,
+    },
+    /// Groups of addresses that this node holds from now on, and those that it takes frames for.
+    Held([GroupSet; 2]),
     /// It has told on this lane everything that it had.
     PeerTold(u8),
 }

@@ -6,6 +6,7 @@
 
 pub mod counters;
 pub mod firewall;
+pub mod groups;
 pub mod handoff;
 pub mod host;
 pub mod io;

@@ -39,6 +39,47 @@ pub enum ToWorker {
     EndSessions(Box<EndRequest>),
     /// The same as `ListSessions` for the neighbour table.
     ListNeighbours(Box<NeighbourPage>),
+    /// What two appliances divide is to be divided otherwise. For worker 0.
+    Roles(RoleOrders),
+}
+
+/// What control asks of this node's roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoleOrders {
+    /// Give all groups away, as soon as the peer can have them.
+    pub draining: bool,
+    /// The peer is to take over all sessions: this node is about to stop.
+    pub leaving: bool,
+    /// What failing trackers take from the priority of each group, by its place.
+    pub penalties: [u8; sluice_ha::roles::MAX_GROUPS],
+}
+
+/// Something changed between two appliances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HaEvent {
+    /// How the peer is: as [`crate::published::WorkerCounter::PeerState`] says it.
+    Peer(u64),
+    /// A way to the peer works in both directions, or does not.
+    Path {
+        /// Not the HA link, but the data port.
+        witness: bool,
+        /// Whether it works.
+        works: bool,
+    },
+    /// A group was taken, or let go.
+    Group {
+        /// Which.
+        group: crate::groups::GroupId,
+        /// Whether this node holds it now.
+        holds: bool,
+    },
+    /// A worker's stream of records stands alone, or goes on and tells everything anew.
+    Alone {
+        /// The worker.
+        worker: u16,
+        /// Whether it stands alone.
+        alone: bool,
+    },
 }
 
 /// From a worker to control.
@@ -75,10 +116,8 @@ pub enum Event {
         /// The next hop.
         address: std::net::IpAddr,
     },
-    /// The other appliance is there.
-    PeerUp,
-    /// The other appliance does not answer any more.
-    PeerDown,
+    /// Something changed between two appliances.
+    Ha(HaEvent),
     /// The other appliance speaks no version of the protocol that we do.
     PeerVersion {
         /// The oldest that it speaks.

@@ -133,7 +133,8 @@ counters! {
         HaConflicts = "ha_conflicts",
         /// Records of zones that the configuration does not have.
         HaRecordsForeign = "ha_records_foreign",
-        /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present.
+        /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present,
+        /// 4 it lives and cannot be reached by the HA link.
         PeerState = "peer_state",
         /// Buckets of the peer's digest that were not what is known here.
         HaDigestMismatches = "ha_digest_mismatches",
@@ -143,6 +144,18 @@ counters! {
         HaSwept = "ha_swept",
         /// Milliseconds since all that the peer tells was last found to be known here, at the moment.
         HaDigestAge = "ha_digest_age_ms",
+        /// Groups of addresses that this node holds, at the moment: bit n is group n.
+        HaGroupsHeld = "ha_groups_held",
+        /// Groups that the peer says it holds, at the moment.
+        HaGroupsPeer = "ha_groups_peer",
+        /// Ways to the peer that work, at the moment: bit 0 the HA link, bit 1 the data port.
+        HaPaths = "ha_paths",
+        /// Tracked routers that do not answer, at the moment: bit n is the n-th.
+        HaGatewaysLost = "ha_gateways_lost",
+        /// Whether the peer knows that this node is about to stop, and has taken everything over.
+        HaAway = "ha_away",
+        /// Whether this node has been told everything since its start, and may hold groups.
+        HaJoined = "ha_joined",
         /// Frames of records that the peer has not acknowledged, at the moment.
         HaLag = "ha_lag",
         /// Epoch of the snapshot that it works by, at the moment.

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use sluice_wire::MacAddr;
 
 use crate::firewall::Firewall;
+use crate::groups::Groups;
 use crate::host::HostPolicy;
 use crate::io::DeviceId;
 use crate::lb::maglev::MaglevTable;
@@ -92,6 +93,8 @@ pub struct Snapshot {
     pub service_names: Vec<Option<ServiceName>>,
     /// What the other appliance calls zones, services and servers; `None` where there is none.
     pub shared_names: Option<SharedNames>,
+    /// Which addresses one of two appliances answers for at a time.
+    pub groups: Groups,
 }
 
 impl Snapshot {
@@ -231,6 +234,8 @@ pub enum Local {
     Vip,
     /// An address that NAT translates to or from (SNAT pool, static, forward).
     Nat,
+    /// An address of a group and nothing else: a gateway for hosts.
+    Virtual,
 }
 
 impl LocalAddresses {

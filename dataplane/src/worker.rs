@@ -222,6 +222,7 @@ impl<I: Io> Worker<I> {
             tick: Tick::new(now),
             ha: ha.map(|ha| Box::new(Ha::new(ha, id, workers, &zones, now))),
         };
+        worker.follow_groups();
         worker.announce();
         Ok(worker)
     }

@@ -17,6 +17,7 @@ mod pair;
 mod plain;
 mod quickstart;
 mod reload;
+mod roles;
 mod snat;
 mod startup;
 mod translations;

@@ -148,6 +148,16 @@ impl From<ActionError> for Problem {
                 "no-such-revision",
                 "The history has no such revision",
             ),
+            ActionError::NoPeer => (
+                StatusCode::CONFLICT,
+                "no-peer",
+                "There is no other appliance",
+            ),
+            ActionError::PeerNotReady => (
+                StatusCode::CONFLICT,
+                "peer-not-ready",
+                "The other appliance cannot take over",
+            ),
             ActionError::NoCandidate => (
                 StatusCode::NOT_FOUND,
                 "no-candidate",

@@ -104,10 +104,17 @@ impl Ports {
             .copied()
             .chain(config.static_nat.iter().map(|nat| nat.external))
             .chain(config.forwards.iter().map(|forward| forward.address));
+        let groups = config.ha_groups.iter().flat_map(|group| &group.addresses);
         LocalAddresses::new(
             own.chain(vips.map(|address| (address, Local::Vip)))
-                .chain(nat.map(|address| (address, Local::Nat))),
+                .chain(nat.map(|address| (address, Local::Nat)))
+                .chain(groups.map(|&address| (address, Local::Virtual))),
         )
+    }
+
+    /// The number of a port of the configuration.
+    pub(super) fn id(&self, port: config::PortIndex) -> PortId {
+        self.ids[port.0]
     }
 
     pub(super) fn routes(&self, config: &Config) -> Result<Routes, CompileError> {

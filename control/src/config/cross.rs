@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, top: &Place<'_>) {
     ports::addresses(config, top);
     ports::routes(config, top);
     ha::link(config, top);
+    ha::groups(config, top);
     nat::snat_pools(config, top);
     nat::snat_rules(config, top);
     nat::statics(config, top);
@@ -56,7 +57,11 @@ fn unique<T: PartialEq>(
 
 fn names(config: &Config, top: &Place<'_>) {
     let firewall = top.key("firewall");
-    let lists: [(Place<'_>, Vec<&Name>); 7] = [
+    let lists: [(Place<'_>, Vec<&Name>); 8] = [
+        (
+            top.key("ha").key("group"),
+            config.ha_groups.iter().map(|x| &x.name).collect(),
+        ),
         (
             top.key("port"),
             config.ports.iter().map(|x| &x.name).collect(),

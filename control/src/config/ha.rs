@@ -1,7 +1,11 @@
-//! `[ha]`: the other appliance, and the link to it.
+//! `[ha]`: the other appliance, and the ways to it.
 
 use std::fmt;
 
+use sluice_dataplane::groups::VirtualMacs;
+
+use super::ha_group::{HaGroup, HaTrack, RawHaGroup, RawHaTrack};
+use super::names::PortIndex;
 use super::place::{Place, optional};
 use super::port::DeviceName;
 use super::raw::section;
@@ -23,6 +27,18 @@ section! {
         key: String,
         /// A file that holds the pre-shared key.
         key_file: String,
+        /// The key that is to follow, or that `key` followed.
+        next_key: String,
+        /// A file that holds it.
+        next_key_file: String,
+        /// The port that heartbeats go by as well.
+        witness: String,
+        /// The first five bytes of virtual MAC addresses.
+        virtual_mac: String,
+        /// `[[ha.group]]`
+        group: Vec<RawHaGroup>,
+        /// `[[ha.track]]`
+        track: Vec<RawHaTrack>,
         /// How many workers the other node has.
         peer_workers: i64,
         /// `async` or `none`.
@@ -74,6 +90,12 @@ pub struct Ha {
     pub peer_workers: Option<u16>,
     /// What both nodes know, and nobody else.
     pub key: Key,
+    /// What the other node may use as well, while keys are exchanged.
+    pub next_key: Option<Key>,
+    /// The port that heartbeats go by as well.
+    pub witness: Option<PortIndex>,
+    /// The first five bytes of virtual MAC addresses.
+    pub virtual_mac: VirtualMacs,
     /// When the peer is told of a session.
     pub sync: Sync,
     /// Milliseconds between two heartbeats.
@@ -109,6 +131,14 @@ impl RawHa {
         let dead_after = self.dead_after.unwrap_or(5);
         let dead_after = number::<u32>(dead_after, 2..=100, &place.key("dead_after"));
         let key = self.key(place);
+        let next_key = self.next_key(place);
+        let witness = optional(self.witness.as_deref(), |port| {
+            let place = place.key("witness");
+            place.names().port(port, &place)
+        });
+        let virtual_mac = optional(self.virtual_mac.as_deref(), |text| {
+            virtual_macs(text, &place.key("virtual_mac"))
+        });
         let (node, peer) = (node?, peer?);
         if node == peer {
             return place.key("peer").wrong(
@@ -123,25 +153,41 @@ impl RawHa {
             mtu: mtu?,
             peer_workers: peer_workers?,
             key: key?,
+            next_key: next_key?,
+            witness: witness?,
+            virtual_mac: virtual_mac?.unwrap_or_default(),
             sync: sync?.unwrap_or_default(),
             heartbeat_ms: heartbeat_ms?,
             dead_after: dead_after?,
         })
     }
 
+    /// The groups, and what is tracked: they may change while the process runs.
+    pub(super) fn parts(&self, place: &Place<'_>) -> Option<(Vec<HaGroup>, Vec<HaTrack>)> {
+        let groups = self.group.as_deref().unwrap_or_default();
+        let tracks = self.track.as_deref().unwrap_or_default();
+        let groups = place.key("group").each(groups, RawHaGroup::check);
+        let tracks = place.key("track").each(tracks, RawHaTrack::check);
+        Some((groups?, tracks?))
+    }
+
+    /// The second key: `Some(None)` if there is none.
+    fn next_key(&self, place: &Place<'_>) -> Option<Option<Key>> {
+        match (&self.next_key, &self.next_key_file) {
+            (None, None) => Some(None),
+            (Some(text), None) => key(text, &place.key("next_key")).map(Some),
+            (None, Some(path)) => key_in(path, &place.key("next_key_file")).map(Some),
+            (Some(_), Some(_)) => place.key("next_key").wrong(
+                "there is a `next_key_file` as well",
+                "write one of the two, best `next_key_file`",
+            ),
+        }
+    }
+
     fn key(&self, place: &Place<'_>) -> Option<Key> {
         match (&self.key, &self.key_file) {
             (Some(text), None) => key(text, &place.key("key")),
-            (None, Some(path)) => {
-                let place = place.key("key_file");
-                match std::fs::read_to_string(path) {
-                    Ok(text) => key(text.trim(), &place),
-                    Err(why) => place.wrong(
-                        format_args!("{path:?} cannot be read: {why}"),
-                        "make one with: openssl rand -hex 32",
-                    ),
-                }
-            }
+            (None, Some(path)) => key_in(path, &place.key("key_file")),
             (Some(_), Some(_)) => place.key("key").wrong(
                 "there is a `key_file` as well",
                 "write one of the two, best `key_file`",
@@ -151,6 +197,36 @@ impl RawHa {
                 "write key_file = \"/etc/sluice/ha.key\", made with: openssl rand -hex 32",
             ),
         }
+    }
+}
+
+fn key_in(path: &str, place: &Place<'_>) -> Option<Key> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => key(text.trim(), place),
+        Err(why) => place.wrong(
+            format_args!("{path:?} cannot be read: {why}"),
+            "make one with: openssl rand -hex 32",
+        ),
+    }
+}
+
+/// Five bytes of a unicast address.
+fn virtual_macs(text: &str, place: &Place<'_>) -> Option<VirtualMacs> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|byte| {
+            u8::from_str_radix(byte, 16)
+                .ok()
+                .filter(|_| byte.len() == 2)
+        })
+        .collect();
+    let bytes: Option<[u8; 5]> = bytes.and_then(|bytes| bytes.try_into().ok());
+    match bytes {
+        Some(bytes) if bytes[0] & 1 == 0 => Some(VirtualMacs(bytes)),
+        _ => place.wrong(
+            format_args!("{text:?} is not the beginning of a station's MAC address"),
+            "write five bytes, like \"00:00:5e:00:01\" or \"02:53:4c:00:00\"",
+        ),
     }
 }
 

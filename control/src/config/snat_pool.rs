@@ -147,7 +147,7 @@ fn addresses(given: &[String], place: &Place<'_>) -> Option<Vec<IpAddr>> {
 }
 
 /// `a`, `a-b` or `a/prefix`: its addresses, one more than allowed at most.
-fn range(text: &str, place: &Place<'_>) -> Option<Vec<IpAddr>> {
+pub(super) fn range(text: &str, place: &Place<'_>) -> Option<Vec<IpAddr>> {
     let ends = if let Some((first, last)) = text.split_once('-') {
         first.trim().parse().ok().zip(last.trim().parse().ok())
     } else if let Ok(net) = text.parse::<IpNet>() {

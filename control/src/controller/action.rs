@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::change::{CandidateView, Change, Committed, PartOf, PartView, Revisions, Which};
 use super::ha::Ha;
+use super::roles::Duty;
 use super::stats::Stats;
 use super::status::Status;
 use crate::compile::CompileError;
@@ -50,6 +51,8 @@ pub enum Action {
     Stats,
     /// Tells how the other appliance is.
     Ha,
+    /// Let this node go away, or come back.
+    Handover(Duty),
     /// A page of sessions.
     ListSessions(SessionQuery),
     /// End the sessions that match.
@@ -90,7 +93,7 @@ pub enum Outcome {
     Status(Box<Status>),
     /// Of [`Action::Stats`].
     Stats(Box<Stats>),
-    /// Of [`Action::Ha`]; `None` where there is no other appliance.
+    /// Of [`Action::Ha`] and [`Action::Handover`]; `None` where there is no other appliance.
     Ha(Option<Box<Ha>>),
     /// Of [`Action::ListSessions`].
     Sessions(SessionList),
@@ -138,6 +141,12 @@ pub enum ActionError {
         /// Its `ETag` now, if it is there.
         current: Option<String>,
     },
+    /// The configuration names no other appliance.
+    #[error("the configuration names no other appliance")]
+    NoPeer,
+    /// There is nobody to hand over to.
+    #[error("the other appliance is not there, or has not told everything yet")]
+    PeerNotReady,
     /// The configuration has no such part.
     #[error("there is no {0}")]
     NoPart(String),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use sluice_dataplane::groups::GroupSet;
 use sluice_dataplane::published::{Published, Slot, WorkerCounter};
 
+use super::roles::Duty;
 use crate::config;
 
 /// How the peer is.
@@ -17,6 +19,78 @@ pub enum PeerState {
     Joining,
     /// It lives, and packets find their owner on either node.
     Present,
+    /// It lives, but the HA link does not reach it, or it is about to stop.
+    Unreachable,
+}
+
+/// A group of addresses, and who holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct HaGroupStatus {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: u8,
+    /// Where its addresses are reached.
+    pub virtual_mac: String,
+    /// As configured, on this node.
+    pub priority: u8,
+    /// Whether this node holds it.
+    pub held_here: bool,
+    /// Whether the peer says that it does.
+    pub held_by_peer: bool,
+}
+
+/// Something that makes this node less fit to hold groups if it is not well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Tracker {
+    /// What is tracked.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What it costs of every group's priority if it is not.
+    pub lower_by: u8,
+}
+
+/// Packets per second, over the last second or so.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+pub struct Rates {
+    /// Handed to the peer, by reason.
+    pub redirected: BTreeMap<&'static str, u64>,
+    /// Handed to this node by the peer.
+    pub corrected_received: u64,
+}
+
+impl Rates {
+    /// The counters that rates are of, as they are now.
+    pub(super) fn sample(published: &Published) -> Vec<u64> {
+        let all = REASONS.iter().chain([&WorkerCounter::CorrectedReceived]);
+        all.map(|&counter| published.sum(Slot::Worker(counter)))
+            .collect()
+    }
+
+    /// Rates from two samples and the time between them.
+    pub(super) fn between(before: &[u64], after: &[u64], passed: std::time::Duration) -> Self {
+        let ms = (passed.as_millis() as u64).max(1);
+        let rate = |at: usize| {
+            let (old, new) = (before.get(at), after.get(at));
+            let more = old
+                .zip(new)
+                .map_or(0, |(old, new)| new.saturating_sub(*old));
+            more * 1000 / ms
+        };
+        let reasons = REASONS.iter().enumerate();
+        Self {
+            redirected: reasons
+                .map(|(at, &reason)| (name_of(reason), rate(at)))
+                .collect(),
+            corrected_received: rate(REASONS.len()),
+        }
+    }
+}
+
+fn name_of(reason: WorkerCounter) -> &'static str {
+    let name = reason.name();
+    name.strip_prefix("redirected_").unwrap_or(name)
 }
 
 /// Of two appliances, as seen by this one.
@@ -28,6 +102,22 @@ pub struct Ha {
     pub peer: u8,
     /// How the other one is, as the worker sees it that sees the least of it.
     pub peer_state: PeerState,
+    /// Heartbeats come and go by the HA link.
+    pub ha_link: bool,
+    /// The same by the data port that `witness` names; `null` where there is none.
+    pub witness: Option<bool>,
+    /// Whether this node is to take part.
+    pub duty: Duty,
+    /// Everything was given to the peer: this node can be stopped, and no packet is lost.
+    pub away: bool,
+    /// This node was told everything since it started, and may hold groups.
+    pub joined: bool,
+    /// Groups of addresses.
+    pub groups: Vec<HaGroupStatus>,
+    /// What is tracked.
+    pub trackers: Vec<Tracker>,
+    /// Packets per second.
+    pub rates: Rates,
     /// Nothing would be lost if this node died now: the peer lives, and knows all of its sessions.
     pub ready: bool,
     /// Sessions that would be lost if this node died now, at most.
@@ -81,9 +171,13 @@ impl Ha {
         let state = workers
             .clone()
             .map(|values| values.get(Slot::Worker(WorkerCounter::PeerState)));
-        let peer_state = match state.min() {
-            Some(3) => PeerState::Present,
-            Some(2) => PeerState::Joining,
+        let states: Vec<u64> = state.collect();
+        let paths = sum(WorkerCounter::HaPaths);
+        let peer_state = match states.iter().min() {
+            _ if states.contains(&1) => PeerState::Dead,
+            _ if states.contains(&4) => PeerState::Unreachable,
+            Some(&3) => PeerState::Present,
+            Some(&2) => PeerState::Joining,
             _ => PeerState::Dead,
         };
         let sessions_untold = sum(WorkerCounter::SessionsUntold);
@@ -93,7 +187,16 @@ impl Ha {
             node: config.node,
             peer: config.peer,
             peer_state,
-            ready: peer_state != PeerState::Dead && sessions_untold == 0,
+            ha_link: paths & 1 != 0,
+            witness: config.witness.map(|_| paths & 2 != 0),
+            duty: Duty::Active,
+            away: sum(WorkerCounter::HaAway) == 1,
+            joined: sum(WorkerCounter::HaJoined) == 1,
+            groups: Vec::new(),
+            trackers: Vec::new(),
+            rates: Rates::default(),
+            ready: matches!(peer_state, PeerState::Joining | PeerState::Present)
+                && sessions_untold == 0,
             sessions_untold,
             sessions_own: sessions.saturating_sub(sessions_replica),
             sessions_replica,
@@ -113,11 +216,32 @@ impl Ha {
             redirected: sum(WorkerCounter::Redirected),
             redirected_by_reason: REASONS
                 .iter()
-                .map(|&reason| {
-                    let name = reason.name().strip_prefix("redirected_");
-                    (name.unwrap_or_default(), sum(reason))
-                })
+                .map(|&reason| (name_of(reason), sum(reason)))
                 .collect(),
         }
+    }
+
+    /// Who holds each group.
+    pub(super) fn groups_of(
+        &self,
+        groups: &[config::HaGroup],
+        config: &config::Ha,
+        published: &Published,
+    ) -> Vec<HaGroupStatus> {
+        let set = |counter| {
+            let bits = published.worker(0).get(Slot::Worker(counter));
+            GroupSet(bits as u32)
+        };
+        let held = set(WorkerCounter::HaGroupsHeld);
+        let peer = set(WorkerCounter::HaGroupsPeer);
+        let status = |group: &config::HaGroup| HaGroupStatus {
+            name: group.name.to_string(),
+            number: group.id.0,
+            virtual_mac: config.virtual_mac.of(group.id).to_string(),
+            priority: group.priority,
+            held_here: held.has(group.id),
+            held_by_peer: peer.has(group.id),
+        };
+        groups.iter().map(status).collect()
     }
 }

@@ -11,6 +11,8 @@
 //! - A holder stays holder, unless it is told to drain, its priority falls to 0, or a node with a
 //!   higher priority, ready, has been there for the hold-down time (preemption). Then it lets go first
 //!   and votes for the other, who takes.
+//! - A node of which a tracker fails (a data port, a gateway, a worker) loses some priority, and lets
+//!   go to one that is then fitter, whatever that one's hold-down says.
 //! - A node is *ready* when its bulk sync is complete and its lag was nil. One that has never been
 //!   ready since it started takes nothing while others live; after [`Config::start`] it may, if nobody
 //!   better is there.
@@ -107,6 +109,7 @@ pub struct Roles {
     ready: bool,
     was_ready: bool,
     draining: bool,
+    leaving: bool,
     version: u32,
     /// When this node started, or awoke, and when it was last polled.
     listening: Option<u32>,
@@ -135,6 +138,7 @@ impl Roles {
             ready: false,
             was_ready: false,
             draining: false,
+            leaving: false,
             version: 1,
             listening: None,
             started: None,
@@ -153,6 +157,44 @@ impl Roles {
     pub fn set_draining(&mut self, draining: bool) {
         self.version += u32::from(self.draining != draining);
         self.draining = draining;
+    }
+
+    /// What is configured for a group has changed.
+    pub fn set_group(&mut self, group: usize, config: Group) {
+        if let Some(own) = self.groups.get_mut(group) {
+            self.version += u32::from(own.config != config);
+            own.config = config;
+        }
+    }
+
+    /// Whether this node is about to stop, so that its peers are to take over its sessions.
+    pub fn set_leaving(&mut self, leaving: bool) {
+        self.version += u32::from(self.leaving != leaving);
+        self.leaving = leaving;
+    }
+
+    /// Whether a node said that it is about to stop.
+    pub fn is_leaving(&self, node: u8) -> bool {
+        self.said(node).is_some_and(|said| said.leaving)
+    }
+
+    /// Whether a node said that it holds a group.
+    pub fn peer_holds(&self, node: u8, group: usize) -> bool {
+        let said = self.said(node).and_then(|said| said.group(group));
+        said.is_some_and(|of| of.holds)
+    }
+
+    /// Whether this node said that it is about to stop, and a node has heard that.
+    pub fn is_away(&self, node: u8) -> bool {
+        self.leaving
+            && self
+                .said(node)
+                .is_some_and(|said| said.heard == self.version)
+    }
+
+    /// Whether this node is to give its groups away.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// What failing trackers (a data port, a gateway, a worker) take from the priority of a group.
@@ -196,6 +238,8 @@ impl Roles {
             ready: self.ready,
             was_ready: self.is_experienced(),
             draining: self.draining,
+            degraded: self.groups.iter().any(|own| own.penalty > 0),
+            leaving: self.leaving,
             version: self.version,
             heard,
             ..Said::default()
@@ -270,6 +314,7 @@ impl Roles {
         let mine = self.fitness(group);
         // The fittest of the others, and who of them holds the group.
         let (mut best, mut holder) = (None::<(u8, Fitness)>, None::<(u8, Fitness)>);
+        let mut holder_degraded = false;
         for (id, said) in self.living() {
             let Some((said, of)) = said.and_then(|said| Some((said, said.group(group)?))) else {
                 continue;
@@ -280,12 +325,21 @@ impl Roles {
             }
             if of.holds && holder.is_none_or(|(_, known)| fit > known) {
                 holder = Some((id, fit));
+                holder_degraded = said.degraded;
             }
         }
         let own = &self.groups[group];
         let alone = self.living().next().is_none();
-        let hold_down = own.config.preempt;
-        let (holds, vote) = if own.holds {
+        let fitter = holder.is_some_and(|(_, of)| mine.priority > of.priority);
+        let hold_down = match holder_degraded && own.penalty == 0 && fitter {
+            true => Some(0),
+            false => own.config.preempt,
+        };
+        let unused = own.config.priority == 0;
+        let (holds, vote) = if unused {
+            let other = holder.or(best);
+            (false, other.map_or(NOBODY, |(id, _)| id))
+        } else if own.holds {
             match (holder, best) {
                 // Both sides held it while they could not hear each other.
                 (Some((id, fit)), _) if (fit.priority, fit.rank) > (mine.priority, mine.rank) => {

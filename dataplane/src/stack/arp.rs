@@ -31,17 +31,24 @@ pub fn handle<F: Frame>(frame: &mut F, parsed: &Parsed, link: &Link<'_>) -> Opti
         sender => link.learn(sender.into(), Some(packet.sender_mac), how),
     };
     if packet.op == Op::Request && for_us && heard.conflict.is_none() {
-        heard.answered = answer(frame, parsed, link.port, &packet).is_some();
+        heard.answered = answer(frame, parsed, link, &packet).is_some();
     }
     Some(heard)
 }
 
-fn answer<F: Frame>(frame: &mut F, parsed: &Parsed, port: &Port, request: &Packet) -> Option<()> {
-    if request.sender_mac == port.mac {
+fn answer<F: Frame>(
+    frame: &mut F,
+    parsed: &Parsed,
+    link: &Link<'_>,
+    request: &Packet,
+) -> Option<()> {
+    if link.is_ours(request.sender_mac) {
         return None;
     }
-    let reply = request.reply(port.mac).bytes();
-    let l3 = ether::readdress(frame, parsed.l3, port, request.sender_mac, ETHERTYPE_ARP)?;
+    let mac = link.mac_of(request.target_ip.into());
+    let reply = request.reply(mac).bytes();
+    let to = request.sender_mac;
+    let l3 = ether::readdress_from(frame, parsed.l3, link.port, mac, to, ETHERTYPE_ARP)?;
     (frame.set_len(l3 + LEN) && put(frame.bytes_mut(), l3, reply)).then_some(())
 }
 
@@ -57,24 +64,26 @@ pub fn solicit<F: Frame>(
         return false;
     };
     let to = unicast.unwrap_or(MacAddr::BROADCAST);
-    write(port, to, &Packet::request(port.mac, from, target), out)
+    let request = Packet::request(port.mac, from, target);
+    write(port, port.mac, to, &request, out)
 }
 
-/// Makes `out`, an empty frame, an announcement to all that `address` is ours, here. False if the
-/// frame has no room.
-pub fn announce<F: Frame>(port: &Port, address: Ipv4Addr, out: &mut F) -> bool {
-    let packet = Packet::announce(port.mac, address);
-    write(port, MacAddr::BROADCAST, &packet, out)
+/// Makes `out`, an empty frame, an announcement to all that `address` is ours, here, at `mac`. False
+/// if the frame has no room.
+pub fn announce<F: Frame>(port: &Port, mac: MacAddr, address: Ipv4Addr, out: &mut F) -> bool {
+    let packet = Packet::announce(mac, address);
+    write(port, mac, MacAddr::BROADCAST, &packet, out)
 }
 
-fn write<F: Frame>(port: &Port, to: MacAddr, packet: &Packet, out: &mut F) -> bool {
-    ether::compose(out, port, to, ETHERTYPE_ARP, LEN)
+fn write<F: Frame>(port: &Port, from: MacAddr, to: MacAddr, packet: &Packet, out: &mut F) -> bool {
+    ether::compose_from(out, port, from, to, ETHERTYPE_ARP, LEN)
         .is_some_and(|place| put(place, 0, packet.bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::groups::{GroupSet, Groups};
     use crate::io::memory::VecFrame;
     use crate::snapshot::{Local, LocalAddresses, PortId};
     use crate::stack::neighbour::Learned;
@@ -114,6 +123,8 @@ mod tests {
             id: ID,
             port,
             local: &local,
+            groups: &Groups::default(),
+            held: GroupSet::default(),
         };
         let heard = handle(&mut frame, &parsed, &link)?;
         Some((heard, frame.bytes().to_vec()))
@@ -234,7 +245,7 @@ mod tests {
         assert_eq!(out.bytes(), expected);
         assert!(solicit(&port(), PEER_IP.into(), Some(PEER), &mut out));
         assert_eq!(out.bytes()[..6], PEER.0);
-        assert!(announce(&tagged(7), [10, 0, 0, 80].into(), &mut out));
+        assert!(announce(&tagged(7), OURS, [10, 0, 0, 80].into(), &mut out));
         let mut expected = testing::ethernet(MacAddr::BROADCAST, OURS, 0x8100);
         expected.extend([0, 7, 8, 6]);
         expected.extend([0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 80]);
@@ -249,6 +260,8 @@ mod tests {
             id: ID,
             port: &port(),
             local: &local,
+            groups: &Groups::default(),
+            held: GroupSet::default(),
         };
         let all: Vec<_> = link.answered().map(|address| address.to_string()).collect();
         assert_eq!(all, ["10.0.0.1", "10.0.0.80", "10.0.0.90"]);

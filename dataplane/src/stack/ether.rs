@@ -16,6 +16,18 @@ pub fn readdress<F: Frame>(
     to: MacAddr,
     ethertype: u16,
 ) -> Option<usize> {
+    readdress_from(frame, l3, port, port.mac, to, ethertype)
+}
+
+/// The same from another MAC address than the port's.
+pub fn readdress_from<F: Frame>(
+    frame: &mut F,
+    l3: u8,
+    port: &Port,
+    from: MacAddr,
+    to: MacAddr,
+    ethertype: u16,
+) -> Option<usize> {
     let (now, wanted) = (usize::from(l3), ethernet::header_len(port.vlan));
     if wanted > now {
         if !frame.grow_front(wanted - now) {
@@ -24,7 +36,7 @@ pub fn readdress<F: Frame>(
     } else {
         frame.cut_front(now - wanted);
     }
-    write(frame.bytes_mut(), port, to, ethertype);
+    write(frame.bytes_mut(), port, from, to, ethertype);
     Some(wanted)
 }
 
@@ -37,11 +49,23 @@ pub fn compose<'a, F: Frame>(
     ethertype: u16,
     len: usize,
 ) -> Option<&'a mut [u8]> {
+    compose_from(frame, port, port.mac, to, ethertype, len)
+}
+
+/// The same from another MAC address than the port's.
+pub fn compose_from<'a, F: Frame>(
+    frame: &'a mut F,
+    port: &Port,
+    from: MacAddr,
+    to: MacAddr,
+    ethertype: u16,
+    len: usize,
+) -> Option<&'a mut [u8]> {
     let l3 = ethernet::header_len(port.vlan);
     if !frame.set_len(l3 + len) {
         return None;
     }
-    write(frame.bytes_mut(), port, to, ethertype);
+    write(frame.bytes_mut(), port, from, to, ethertype);
     frame.bytes_mut().get_mut(l3..)
 }
 
@@ -50,10 +74,10 @@ pub fn sender(frame: &[u8]) -> Option<MacAddr> {
     ethernet::src(frame).filter(|mac| mac.is_unicast())
 }
 
-fn write(frame: &mut [u8], port: &Port, to: MacAddr, ethertype: u16) {
+fn write(frame: &mut [u8], port: &Port, from: MacAddr, to: MacAddr, ethertype: u16) {
     let header = Header {
         dst: to,
-        src: port.mac,
+        src: from,
         tci: port.vlan,
         ethertype,
     };

@@ -105,6 +105,7 @@ pub fn report<F: Frame>(link: &Link<'_>, from: usize, why: Why, out: &mut F) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::groups::{GroupSet, Groups};
     use crate::io::memory::VecFrame;
     use crate::snapshot::{Local, LocalAddresses, Port, PortId};
     use crate::stack::testing::{self, OURS, PEER, port};
@@ -116,6 +117,8 @@ mod tests {
             id: ID,
             port,
             local,
+            groups: &Groups::default(),
+            held: GroupSet::default(),
         };
         let mut frames = Vec::new();
         let mut from = 0;

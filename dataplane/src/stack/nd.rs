@@ -45,8 +45,8 @@ pub fn handle<F: Frame>(frame: &mut F, parsed: &Parsed, link: &Link<'_>) -> Opti
                 None => Heard::default(),
             };
             let to = source_mac.or_else(|| ether::sender(bytes))?;
-            if heard.conflict.is_none() && to != link.port.mac {
-                heard.answered = answer(frame, parsed, link.port, target, src, to).is_some();
+            if heard.conflict.is_none() && !link.is_ours(to) {
+                heard.answered = answer(frame, parsed, link, target, src, to).is_some();
             }
             Some(heard)
         }
@@ -63,7 +63,7 @@ pub fn handle<F: Frame>(frame: &mut F, parsed: &Parsed, link: &Link<'_>) -> Opti
                 router,
             };
             // Our own announcement comes back on some links, without an option if another made it.
-            let ours = ether::sender(bytes) == Some(link.port.mac);
+            let ours = ether::sender(bytes).is_some_and(|mac| link.is_ours(mac));
             Some(if ours {
                 Heard::default()
             } else {
@@ -79,7 +79,7 @@ pub fn handle<F: Frame>(frame: &mut F, parsed: &Parsed, link: &Link<'_>) -> Opti
 fn answer<F: Frame>(
     frame: &mut F,
     parsed: &Parsed,
-    port: &Port,
+    link: &Link<'_>,
     target: Ipv6Addr,
     src: Ipv6Addr,
     to: MacAddr,
@@ -90,7 +90,8 @@ fn answer<F: Frame>(
     } else {
         (src, to, true)
     };
-    let l3 = ether::readdress(frame, parsed.l3, port, to_mac, ETHERTYPE_IPV6)?;
+    let mac = link.mac_of(target.into());
+    let l3 = ether::readdress_from(frame, parsed.l3, link.port, mac, to_mac, ETHERTYPE_IPV6)?;
     if !frame.set_len(l3 + PACKET_LEN) {
         return None;
     }
@@ -99,15 +100,15 @@ fn answer<F: Frame>(
         packet,
         target,
         to_ip,
-        &advertisement(port, target, solicited),
+        &advertisement(mac, target, solicited),
     )
 }
 
 /// We forward packets, so we call ourselves a router in every advertisement.
-fn advertisement(port: &Port, target: Ipv6Addr, solicited: bool) -> Message {
+fn advertisement(mac: MacAddr, target: Ipv6Addr, solicited: bool) -> Message {
     Message::NeighbourAdvertisement {
         target,
-        target_mac: Some(port.mac),
+        target_mac: Some(mac),
         router: true,
         solicited,
         replace: true,
@@ -141,13 +142,14 @@ pub fn solicit<F: Frame>(
         .is_some()
 }
 
-/// Makes `out`, an empty frame, an announcement to all nodes that `address` is ours, here. False if
-/// the frame has no room.
-pub fn announce<F: Frame>(port: &Port, address: Ipv6Addr, out: &mut F) -> bool {
-    let message = advertisement(port, address, false);
-    ether::compose(
+/// Makes `out`, an empty frame, an announcement to all nodes that `address` is ours, here, at
+/// `mac`. False if the frame has no room.
+pub fn announce<F: Frame>(port: &Port, mac: MacAddr, address: Ipv6Addr, out: &mut F) -> bool {
+    let message = advertisement(mac, address, false);
+    ether::compose_from(
         out,
         port,
+        mac,
         multicast_mac(ALL_NODES),
         ETHERTYPE_IPV6,
         PACKET_LEN,

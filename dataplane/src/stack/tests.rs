@@ -6,6 +6,7 @@ use sluice_wire::parse::{Kind, ParseError};
 use super::link::Link;
 use super::testing::{self, port, tagged};
 use super::*;
+use crate::groups::{GroupSet, Groups};
 use crate::io::Frame;
 use crate::io::memory::VecFrame;
 use crate::snapshot::{Local, LocalAddresses, Port, PortId};
@@ -28,7 +29,7 @@ fn samples() -> Vec<Vec<u8>> {
     let ours = "2001:db8::1".parse().unwrap();
     nd::solicit(&link, ours, None, &mut out);
     samples.push(out.bytes().to_vec());
-    nd::announce(&link, ours, &mut out);
+    nd::announce(&link, link.mac, ours, &mut out);
     samples.push(out.bytes().to_vec());
     samples
 }
@@ -47,6 +48,8 @@ fn exercise(bytes: &[u8], port: &Port) {
         id: PortId(0),
         port,
         local: &local,
+        groups: &Groups::default(),
+        held: GroupSet::default(),
     };
     let frame = || VecFrame::new(bytes, 2048);
     let answered = |frame: &VecFrame| {

@@ -9,6 +9,7 @@ use super::Worker;
 use super::plain::Lane;
 use super::tables::{PerFamily, Tables};
 use crate::counters::DropReason;
+use crate::groups::{GroupId, GroupSet};
 use crate::handoff::{Passed, Why};
 use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta};
 use crate::published::WorkerCounter;
@@ -107,7 +108,7 @@ impl<I: Io> Worker<I> {
                     continue;
                 }
                 Next::Drop(reason, port) => {
-                    self.drop(frame, port, reason);
+                    self.drop_unless_heartbeat(device, frame, port, reason);
                     continue;
                 }
                 Next::V4(parsed, port, _)
@@ -136,7 +137,8 @@ impl<I: Io> Worker<I> {
         for frame in frames.iter().take(AHEAD) {
             frame.prefetch();
         }
-        let mut lane = Lane::of(&self.snapshot, device, None);
+        let held = self.taken();
+        let mut lane = Lane::of(&self.snapshot, device, None, held);
         for (i, frame) in frames.iter().enumerate() {
             if let Some(ahead) = frames.get(i + AHEAD) {
                 ahead.prefetch();
@@ -144,7 +146,7 @@ impl<I: Io> Worker<I> {
             let meta = frame.meta();
             if lane.is_none_or(|lane| lane.tci != meta.vlan_tci) {
                 self.leave(lane);
-                lane = Lane::of(&self.snapshot, device, meta.vlan_tci);
+                lane = Lane::of(&self.snapshot, device, meta.vlan_tci, held);
             }
             if let Some(lane) = &mut lane
                 && let Some(next) = scratch.take_plain(&self.tables, lane, frame, &meta)
@@ -153,7 +155,7 @@ impl<I: Io> Worker<I> {
                 scratch.frames.push(next);
                 continue;
             }
-            let (parsed, port) = match arrive(&self.snapshot, device, frame) {
+            let (parsed, port) = match arrive(&self.snapshot, device, frame, held) {
                 Ok(arrived) => arrived,
                 Err((reason, port)) => {
                     let port = port.unwrap_or(NOWHERE);
@@ -188,6 +190,23 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    #[cold]
+    fn drop_unless_heartbeat(
+        &mut self,
+        device: DeviceId,
+        frame: I::Frame,
+        port: PortId,
+        reason: DropReason,
+    ) {
+        let left = match reason {
+            DropReason::EtherType => self.witness_frame(device, frame),
+            _ => Err(frame),
+        };
+        if let Err(frame) = left {
+            self.drop(frame, port, reason);
+        }
+    }
+
     /// Takes the short way if it can be taken, and the long way if not.
     #[inline(always)]
     fn plain<F: PerFamily>(
@@ -214,7 +233,7 @@ impl<I: Io> Worker<I> {
         batch: &Batch<F>,
         at: u8,
     ) {
-        match arrive(&self.snapshot, device, &frame) {
+        match arrive(&self.snapshot, device, &frame, self.taken()) {
             Ok((parsed, port)) => self.dispatch(Packet::arrived(frame, parsed, port), batch, at),
             Err((reason, _)) => self.drop(frame, port, reason),
         }
@@ -263,7 +282,7 @@ impl<I: Io> Worker<I> {
         let Some(known) = self.snapshot.ports.get(usize::from(port.0)) else {
             return Err((frame, port, DropReason::UnknownVlan));
         };
-        match arrive(&self.snapshot, known.device, &frame) {
+        match arrive(&self.snapshot, known.device, &frame, self.taken()) {
             Ok((parsed, port)) => Ok(Packet {
                 frame,
                 parsed,
@@ -337,6 +356,7 @@ fn arrive<F: Frame>(
     snapshot: &Snapshot,
     device: DeviceId,
     frame: &F,
+    held: GroupSet,
 ) -> Result<(Parsed, PortId), (DropReason, Option<PortId>)> {
     let meta = frame.meta();
     if meta.segmented {
@@ -358,7 +378,9 @@ fn arrive<F: Frame>(
     let parsed = parsed.map_err(|error| (error.into(), known))?;
     let port = known.ok_or((DropReason::UnknownVlan, None))?;
     let to = MacAddr([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
-    if to != snapshot.ports[usize::from(port.0)].mac && !group_is_welcome(to, &parsed) {
+    let own = to == snapshot.ports[usize::from(port.0)].mac
+        || snapshot.groups.macs.has(to) && held.has(GroupId(to.0[5]));
+    if !own && !group_is_welcome(to, &parsed) {
         let group = to.is_group();
         let reason = if group {
             DropReason::Multicast

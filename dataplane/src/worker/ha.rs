@@ -6,7 +6,10 @@
 //! comparison that is made anyway, and a node without a peer pays nothing.
 //!
 //! - `correct`: packets of the peer's sessions that came here, and of ours that came there
-//! - `link`: frames of the HA link: meeting the peer, its heartbeat, its records
+//! - `link`: frames of the HA link: lanes of records, and what they say
+//! - `pulse`: meeting the peer, heartbeats by two ways
+//! - `probe`: routers that are watched
+//! - `roles`: groups of addresses that one of the two holds
 //! - `tell`: what the peer is told of our sessions
 //! - `replica`: what the peer tells of its own
 //! - `digest`: proof that the peer's copies are what this node has, and repair of what is not
@@ -16,12 +19,12 @@
 //! *joining*, and this worker gives it what it does not know.
 
 use sluice_ha::correct::Codec;
-use sluice_ha::heartbeat::Heartbeat;
 use sluice_ha::hello::SessionId;
-use sluice_ha::{Association, Lane, LaneConfig, Session};
+use sluice_ha::{Lane, LaneConfig, Session};
 use sluice_wire::MacAddr;
 
 use super::Worker;
+use crate::groups::GroupSet;
 use crate::io::{DeviceId, Io};
 use crate::published::WorkerCounter;
 
@@ -29,13 +32,18 @@ mod correct;
 mod digest;
 mod link;
 mod origin;
+mod probe;
+mod pulse;
 mod replica;
+mod roles;
 mod takeover;
 mod tell;
 
 pub(super) use correct::Correction;
 use digest::{Heard, Sums};
 use origin::Origin;
+use pulse::Speaker;
+pub(super) use roles::differ as groups_differ;
 pub(super) use takeover::Met;
 use tell::Telling;
 pub(super) use tell::Told;
@@ -70,6 +78,8 @@ pub struct HaParts {
     pub mtu: u16,
     /// What both nodes know, and nobody else.
     pub key: [u8; 32],
+    /// The key that is to follow, or that this one followed: the peer may use it as well.
+    pub next_key: Option<[u8; 32]>,
     /// Random, the same for all workers, another one at each start of the process.
     pub boot: u64,
     /// Random, another one at each start of the process.
@@ -90,20 +100,17 @@ struct Peer {
     mac: MacAddr,
 }
 
-/// What worker 0 does for all.
-struct Speaker {
-    association: Association,
-    heartbeat: Heartbeat,
-    /// When the session began.
-    since: u32,
-}
-
 /// A worker's part in the work of two appliances.
 pub(super) struct Ha {
     parts: HaParts,
     workers: u16,
     /// The peer, while it lives.
     peer: Option<Peer>,
+    /// It lives, though it may be out of reach.
+    lives: bool,
+    /// Groups that this node holds, and those that it takes frames for.
+    held: GroupSet,
+    taken: GroupSet,
     /// Marks packets that are handed to the peer, and knows those that it hands to us.
     codec: Codec,
     /// Where it was heard last.
@@ -111,6 +118,8 @@ pub(super) struct Ha {
     /// The session that lanes speak under. They must not be told of one twice: a key is good for one
     /// count of datagrams.
     session: Option<SessionId>,
+    /// What was agreed on last, whether the peer can be reached now or not.
+    agreed: Option<Session>,
     /// Boot id of the peer that was met last.
     boot: Option<u64>,
     /// How many boots of the peer were met. A replica belongs to the peer while it is as old.
@@ -139,12 +148,16 @@ pub(super) struct Ha {
 impl<I: Io> Worker<I> {
     /// Whether the other node's ports may be leased: it is dead, and was not just not found yet.
     pub(super) fn inherits_ports(&self) -> bool {
-        self.ha.as_ref().is_some_and(|ha| ha.peer.is_none())
+        self.ha
+            .as_ref()
+            .is_some_and(|ha| ha.peer.is_none() && !ha.lives)
     }
 
     /// Sets the counters that say how the peer is.
     pub(super) fn count_ha(&mut self) {
         let untold = self.untold();
+        self.count_roles();
+        self.tell_peer_state();
         let Some(ha) = &self.ha else { return };
         let lanes = ha.lanes.iter().flatten();
         let lag = lanes.map(|lane| u64::from(lane.lag())).sum();
@@ -158,13 +171,17 @@ impl<I: Io> Worker<I> {
     }
 }
 
+fn lane_config(parts: &HaParts) -> LaneConfig {
+    LaneConfig {
+        mtu: parts.mtu,
+        ..LaneConfig::default()
+    }
+}
+
 impl Ha {
     /// For worker `id` of `workers`. `zones`: hashes of the names of our zones.
     pub(super) fn new(parts: HaParts, id: u16, workers: u16, zones: &[u32], now: u32) -> Self {
-        let config = LaneConfig {
-            mtu: parts.mtu,
-            ..LaneConfig::default()
-        };
+        let config = lane_config(&parts);
         let lanes = workers.max(parts.peer_workers);
         let numbers = (id..lanes).step_by(usize::from(workers));
         let own = numbers.map(|lane| Some(Box::new(Lane::new(lane as u8, &config))));
@@ -176,9 +193,13 @@ impl Ha {
             lanes: own,
             workers,
             peer: None,
+            lives: false,
+            held: GroupSet::default(),
+            taken: GroupSet::default(),
             codec: Codec::default(),
             last_mac: None,
             session: None,
+            agreed: None,
             boot: None,
             meeting: 0,
             met: now,
@@ -193,6 +214,10 @@ impl Ha {
             speaker,
             parts,
         }
+    }
+
+    fn lane_config(&self) -> LaneConfig {
+        lane_config(&self.parts)
     }
 
     pub(super) fn device(&self) -> DeviceId {
@@ -217,9 +242,10 @@ impl Ha {
         self.told & all == all
     }
 
-    /// 1 the peer is dead, 2 it has not told all that it knows, 3 present.
+    /// 1 the peer is dead, 2 it has not told all that it knows, 3 present, 4 it lives out of reach.
     fn state(&self) -> u64 {
         match (&self.peer, self.is_joined()) {
+            (None, _) if self.lives => 4,
             (None, _) => 1,
             (Some(_), false) => 2,
             (Some(_), true) => 3,

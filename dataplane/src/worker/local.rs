@@ -41,16 +41,11 @@ impl<I: Io> Worker<I> {
             port: id,
             ..
         } = packet;
-        let Some(port) = self.snapshot.ports.get(usize::from(id.0)) else {
+        let Some(link) = Link::of(&self.snapshot, id, self.held()) else {
             return self.drop(frame, id, DropReason::Internal);
         };
-        let device = port.device;
+        let device = link.port.device;
         let sender = ether::sender(frame.bytes()).unwrap_or(MacAddr::ZERO);
-        let link = Link {
-            id,
-            port,
-            local: &self.snapshot.local,
-        };
         let Some(heard) = handle(&mut frame, &parsed, &link) else {
             return self.drop(frame, id, malformed);
         };
@@ -123,6 +118,7 @@ impl<I: Io> Worker<I> {
         if self.id != 0 {
             return;
         }
+        let held = self.held();
         let Self {
             snapshot,
             io,
@@ -130,18 +126,14 @@ impl<I: Io> Worker<I> {
             rings,
             ..
         } = self;
-        for (port, id) in snapshot.ports.iter().zip((0..).map(PortId)) {
-            let local = &snapshot.local;
-            let link = Link { id, port, local };
+        for id in (0..snapshot.ports.len() as u16).map(PortId) {
+            let Some(link) = Link::of(snapshot, id, held) else {
+                continue;
+            };
             report_groups(&link, mld::Why::Joined, io, egress, rings);
             for address in link.answered() {
-                let Some(mut frame) = io.alloc() else { return };
-                let made = match address {
-                    IpAddr::V4(own) => arp::announce(port, own, &mut frame),
-                    IpAddr::V6(own) => nd::announce(port, own, &mut frame),
-                };
-                if made {
-                    egress.push(io, rings, port.device, frame, true);
+                if !announce_on(&link, address, io, egress, rings) {
+                    return;
                 }
             }
         }
@@ -155,12 +147,10 @@ impl<I: Io> Worker<I> {
         }
         self.counters.count(WorkerCounter::Consumed);
         let id = packet.port;
-        let Some(port) = self.snapshot.ports.get(usize::from(id.0)) else {
+        if !self.error_limit.allow(self.now) {
             return;
-        };
-        if self.error_limit.allow(self.now) {
-            let local = &self.snapshot.local;
-            let link = Link { id, port, local };
+        }
+        if let Some(link) = Link::of(&self.snapshot, id, self.held()) {
             let (io, egress) = (&mut self.io, &mut self.egress);
             report_groups(&link, mld::Why::Asked, io, egress, &self.rings);
         }
@@ -189,7 +179,7 @@ impl<I: Io> Worker<I> {
                     self.egress
                         .push(&mut self.io, &self.rings, device, frame, originated);
                 }
-                Message::HaDatagram(_) => {
+                Message::HaDatagram(_) | Message::HaWitness { .. } => {
                     self.counters.count(WorkerCounter::TakenOver);
                     self.counters.drop(DropReason::Stopped);
                 }
@@ -201,14 +191,38 @@ impl<I: Io> Worker<I> {
                 | Message::HaSumsWanted { .. }
                 | Message::HaSums { .. }
                 | Message::PeerUp(_)
-                | Message::PeerDown
+                | Message::PeerDown { .. }
+                | Message::Held(_)
                 | Message::PeerTold(_) => {}
             }
         }
     }
 }
 
-fn report_groups<I: Io>(
+/// Tells all stations on a link that an address is ours. False if there is no packet buffer.
+pub(super) fn announce_on<I: Io>(
+    link: &Link<'_>,
+    address: IpAddr,
+    io: &mut I,
+    egress: &mut Egress<I::Frame>,
+    rings: &Rings<I::Frame>,
+) -> bool {
+    let Some(mut frame) = io.alloc() else {
+        return false;
+    };
+    let (port, mac) = (link.port, link.mac_of(address));
+    let made = match address {
+        IpAddr::V4(own) => arp::announce(port, mac, own, &mut frame),
+        IpAddr::V6(own) => nd::announce(port, mac, own, &mut frame),
+    };
+    if made {
+        egress.push(io, rings, port.device, frame, true);
+    }
+    true
+}
+
+/// Tells switches that snoop which multicast groups a link is to be sent.
+pub(super) fn report_groups<I: Io>(
     link: &Link<'_>,
     why: mld::Why,
     io: &mut I,

@@ -68,6 +68,7 @@ impl<I: Io> Worker<I> {
                 ToWorker::Swap(snapshot) => self.swap(snapshot),
                 ToWorker::ListSessions(page) => self.mail.jobs.push_back(Job::List(page)),
                 ToWorker::EndSessions(request) => self.mail.jobs.push_back(Job::End(request)),
+                ToWorker::Roles(orders) => self.order_roles(&orders),
                 ToWorker::ListNeighbours(page) => self.mail.jobs.push_back(Job::Neighbours(page)),
             }
         }
@@ -115,7 +116,16 @@ impl<I: Io> Worker<I> {
         self.error_limit.set(self.snapshot.icmp_errors_per_s);
         self.strangers.set(super::strangers_per_s(&self.snapshot));
         self.forget_foreign_neighbours();
-        if !old.local.iter().eq(self.snapshot.local.iter()) {
+        self.follow_groups();
+        let zones = |snapshot: &Snapshot| {
+            let names = snapshot.shared_names.as_ref();
+            names.map(|names| names.zones().to_vec())
+        };
+        if self.ha.is_some() && zones(&old) != zones(&self.snapshot) {
+            self.tell_zones();
+        }
+        let regrouped = super::ha::groups_differ(&old.groups, &self.snapshot.groups);
+        if regrouped || !old.local.iter().eq(self.snapshot.local.iter()) {
             self.announce();
         }
         self.mail.out.push_back(FromWorker::Retired(old));

@@ -150,6 +150,9 @@ impl<I: Io> Worker<I> {
     /// Enters what was heard, here or by another worker. An answer to one worker is made use of by
     /// all, so that each neighbour is asked for once.
     pub(super) fn hear(&mut self, learned: &Learned) {
+        if !self.snapshot.groups.gateways.is_empty() {
+            self.heard_gateway(learned);
+        }
         let mut learned = *learned;
         let answers = matches!(
             learned.how,

@@ -64,6 +64,10 @@ impl<I: Io> Worker<I> {
                     self.counters.count(WorkerCounter::TakenOver);
                     self.ha_datagram(frame);
                 }
+                Message::HaWitness { frame, at } => {
+                    self.counters.count(WorkerCounter::TakenOver);
+                    self.hear_witness(frame, at);
+                }
                 Message::HaRecords { frame, lane, mark } => {
                     self.apply_passed_records(&frame, lane, mark);
                 }
@@ -81,7 +85,8 @@ impl<I: Io> Worker<I> {
                     from,
                 } => self.sums_heard(&frame, lane, number, from),
                 Message::PeerUp(up) => self.peer_up(&up),
-                Message::PeerDown => self.peer_down(),
+                Message::PeerDown { lives } => self.peer_down(lives),
+                Message::Held(groups) => self.set_held(groups),
                 Message::PeerTold(lane) => self.peer_told(lane),
             }
         }

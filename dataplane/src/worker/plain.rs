@@ -10,6 +10,7 @@ use sluice_wire::{Key, ipv4, ipv6, tcp as wire};
 
 use super::Worker;
 use super::tables::PerFamily;
+use crate::groups::{self, GroupSet};
 use crate::io::{DeviceId, Frame, Io};
 use crate::path::UNTAGGED;
 use crate::rewrite;
@@ -34,6 +35,9 @@ pub(super) struct Lane {
     pub(super) zone: u8,
     /// Its MAC address, the first byte lowest.
     mac: u64,
+    /// Virtual MAC addresses that lead here as well.
+    virtual_macs: u64,
+    held: GroupSet,
     /// Frames counted since the lane was entered, and their bytes.
     frames: u64,
     bytes: u64,
@@ -41,7 +45,12 @@ pub(super) struct Lane {
 
 impl Lane {
     /// The lane of frames with this tag; `None` if the device has no port for them.
-    pub(super) fn of(snapshot: &Snapshot, device: DeviceId, tci: Option<u16>) -> Option<Self> {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        device: DeviceId,
+        tci: Option<u16>,
+        held: GroupSet,
+    ) -> Option<Self> {
         let vlan = tci.map(|tci| tci & 0x0fff).filter(|id| *id != 0);
         let id = snapshot.devices.get(usize::from(device.0))?.port(vlan)?;
         let port = snapshot.ports.get(usize::from(id.0))?;
@@ -51,6 +60,8 @@ impl Lane {
             port: id,
             zone: port.zone,
             mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
+            virtual_macs: snapshot.groups.macs.word(),
+            held,
             frames: 0,
             bytes: 0,
         })
@@ -60,9 +71,10 @@ impl Lane {
     #[inline(always)]
     pub(super) fn leads_here(&self, frame: &[u8]) -> bool {
         const ADDRESS: u64 = (1 << 48) - 1;
-        frame
-            .first_chunk()
-            .is_some_and(|head| u64::from_le_bytes(*head) & ADDRESS == self.mac)
+        frame.first_chunk().is_some_and(|head| {
+            let head = u64::from_le_bytes(*head);
+            head & ADDRESS == self.mac || groups::leads_to(self.virtual_macs, self.held, head)
+        })
     }
 
     /// Counts a frame.

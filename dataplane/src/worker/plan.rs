@@ -277,7 +277,7 @@ fn hairpin(
 pub(super) fn answers_echo(snapshot: &Snapshot, address: IpAddr) -> bool {
     matches!(
         snapshot.local.get(address),
-        Some(Local::Own(_) | Local::Vip)
+        Some(Local::Own(_) | Local::Vip | Local::Virtual)
     )
 }
 
@@ -285,7 +285,7 @@ pub(super) fn answers_echo(snapshot: &Snapshot, address: IpAddr) -> bool {
 pub(super) fn unserved(snapshot: &Snapshot, tuple: &Tuple) -> Option<DropReason> {
     match snapshot.local.get(tuple.dst)? {
         Local::Nat => Some(DropReason::NatNoMapping),
-        Local::Own(_) | Local::Vip => Some(DropReason::NotListening),
+        Local::Own(_) | Local::Vip | Local::Virtual => Some(DropReason::NotListening),
     }
 }
 

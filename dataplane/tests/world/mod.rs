@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::firewall::{Firewall, Rule};
+use sluice_dataplane::groups::Groups;
 use sluice_dataplane::handoff::Rings;
 use sluice_dataplane::host::{self, HostEnd, HostPolicy};
 use sluice_dataplane::io::memory::{Heap, MemoryIo, VecFrame};
@@ -86,6 +87,9 @@ pub struct Setup {
     pub secret: [u64; 4],
     /// What its clock says at the start, milliseconds.
     pub start: u32,
+    pub groups: Groups,
+    /// A third zone.
+    pub extra_zone: Option<String>,
 }
 
 /// Inside 10.0.0.1/24 and 2001:db8:a::1/64, outside 192.0.2.1/24 and 2001:db8:b::1/64 with a router
@@ -141,6 +145,8 @@ impl Default for Setup {
             boot: None,
             secret: [1, 2, 3, 4],
             start: 0,
+            groups: Groups::default(),
+            extra_zone: None,
         }
     }
 }
@@ -192,7 +198,8 @@ impl Setup {
             self.forwards.clone(),
             self.statics.clone(),
         );
-        let zones = vec!["inside".to_owned(), "outside".to_owned()];
+        let mut zones = vec!["inside".to_owned(), "outside".to_owned()];
+        zones.extend(self.extra_zone.clone());
         if let Some(node) = self.node {
             nat.divide(node == 2);
             spreads.push(spread(Fields::Tuple));
@@ -206,6 +213,7 @@ impl Setup {
         let shared_names = self
             .node
             .map(|_| SharedNames::new(&zones, &[None], &self.servers));
+        let zone_count = zones.len() as u8;
         Snapshot {
             epoch: self.epoch,
             devices,
@@ -213,7 +221,7 @@ impl Setup {
             zones,
             local: LocalAddresses::new(local),
             routes: Routes::build(routes).unwrap(),
-            firewall: Firewall::new(2, self.rules.clone(), self.open.clone()),
+            firewall: Firewall::new(zone_count, self.rules.clone(), self.open.clone()),
             services: ServiceMap::build(&self.services).unwrap(),
             virtual_servers: self.virtual_servers.clone(),
             servers: self.servers.clone(),
@@ -225,6 +233,7 @@ impl Setup {
             icmp_errors_per_s: 1000,
             service_names: vec![None],
             shared_names,
+            groups: self.groups.clone(),
         }
     }
 
@@ -244,6 +253,8 @@ pub struct World {
     pub silent: Vec<IpAddr>,
     /// Frames sent, neighbour protocols left out, by port.
     pub sent: Vec<VecDeque<Vec<u8>>>,
+    /// Announcements and answers of the appliance itself, by port.
+    pub spoken: Vec<VecDeque<Vec<u8>>>,
     /// The worker whose queue the next frame comes by.
     pub arrive_at: usize,
     /// It was not asked, so its counters need not add up.
@@ -300,6 +311,7 @@ impl World {
             now: setup.start,
             silent: vec![],
             sent: vec![VecDeque::new(); 2],
+            spoken: vec![VecDeque::new(); 2],
             arrive_at: 0,
             dead: false,
         };
@@ -338,7 +350,9 @@ impl World {
                                     .push_back(VecFrame::new(&answer, 2048));
                             }
                         }
-                        packet::Neighbourly::Ignore => {}
+                        packet::Neighbourly::Ignore => {
+                            self.spoken[port].push_back(frame.bytes().to_vec());
+                        }
                         packet::Neighbourly::No => {
                             self.sent[port].push_back(frame.bytes().to_vec())
                         }
@@ -434,7 +448,9 @@ impl World {
         }
         self.settle();
         for control in &self.control {
-            let Some(FromWorker::Retired(_)) = control.receive() else {
+            let told = std::iter::from_fn(|| control.receive());
+            let mut retired = told.filter(|told| !matches!(told, FromWorker::Event(_)));
+            let Some(FromWorker::Retired(_)) = retired.next() else {
                 panic!("the old snapshot did not come back");
             };
         }

@@ -32,6 +32,7 @@ pub fn parts(node: u8, setup: &Setup) -> HaParts {
         mac: MacAddr([2, 0, 0, 0, 1, node]),
         mtu: 1500,
         key: [7; 32],
+        next_key: None,
         boot,
         seed,
         peer_workers: setup.workers.max(4),
@@ -49,6 +50,9 @@ pub struct Pair {
     pub nodes: [Option<World>; 2],
     /// What is on its way to each node, and when it arrives.
     wire: [VecDeque<(u32, Vec<u8>)>; 2],
+    /// The same of the network inside, where heartbeats go as well.
+    witness: [VecDeque<(u32, Vec<u8>)>; 2],
+    pub witness_cut: bool,
     pub now: u32,
     /// Of the wire, milliseconds.
     pub delay: u32,
@@ -64,6 +68,8 @@ impl Pair {
         let mut pair = Self {
             nodes: [1, 2].map(|node| Some(setup(node).start())),
             wire: Default::default(),
+            witness: Default::default(),
+            witness_cut: false,
             now: 0,
             delay: 0,
             cut: false,
@@ -100,6 +106,7 @@ impl Pair {
     fn step(&mut self, at: usize) {
         let Some(world) = &mut self.nodes[at] else {
             self.wire[at].clear();
+            self.witness[at].clear();
             return;
         };
         while let Some((when, _)) = self.wire[at].front() {
@@ -110,7 +117,24 @@ impl Pair {
             let worker = self.carried as usize % world.workers.len();
             world.workers[worker].io().rx[LINK].push_back(VecFrame::new(&frame, 2048));
         }
+        while let Some((when, _)) = self.witness[at].front() {
+            if *when > self.now {
+                break;
+            }
+            let (_, frame) = self.witness[at].pop_front().expect("it is there");
+            let last = world.workers.len() - 1;
+            world.workers[last].io().rx[0].push_back(VecFrame::new(&frame, 2048));
+        }
         world.settle();
+        let (beats, rest) = std::mem::take(&mut world.sent[0])
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|frame| frame[12..14] == [0x88, 0xb5]);
+        world.sent[0] = rest;
+        if !self.witness_cut {
+            let beats = beats.into_iter().map(|frame| (self.now, frame));
+            self.witness[1 - at].extend(beats);
+        }
+        let world = self.nodes[at].as_mut().expect("it lives");
         for worker in &mut world.workers {
             for frame in std::mem::take(&mut worker.io().tx[LINK]) {
                 self.carried += 1;

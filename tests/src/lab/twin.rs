@@ -69,7 +69,8 @@ impl Lab {
 fn ha(node: u8) -> String {
     format!(
         "[ha]\nnode = {node}\npeer = {}\ndevice = \"net_af_packet9,iface={LINK}\"\n\
-         key = \"{}\"\nheartbeat_ms = 100\ndead_after = 10\n\n",
+         key = \"{}\"\nheartbeat_ms = 100\ndead_after = 10\n\
+         witness = \"inside\"\n\n",
         3 - node,
         "5a".repeat(32),
     )

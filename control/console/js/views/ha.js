@@ -1,6 +1,6 @@
 // High availability: the other appliance, and what would be lost if this one died.
 
-import { getIfThere } from "../api.js";
+import { getIfThere, request } from "../api.js";
 import { card, fill, h, head, problem } from "../dom.js";
 import { count, words } from "../format.js";
 import { subscribe } from "../poll.js";
@@ -9,7 +9,7 @@ import { table } from "../table.js";
 /** Shown if the appliance knows of another one. */
 export const ha = { name: "ha", title: "HA", mount, isThere: async () => (await getIfThere("/ha")) !== null };
 
-const STATES = { present: "good", joining: "warn", dead: "bad" };
+const STATES = { present: "good", joining: "warn", unreachable: "bad", dead: "bad" };
 
 const NUMBERS = [
   ["sessions_own", "Sessions of this node"],
@@ -28,15 +28,36 @@ const NUMBERS = [
   ["corrected_received", "Packets that the peer handed to this node"],
 ];
 
+function holder(group) {
+  if (group.held_here && group.held_by_peer) return "both nodes";
+  if (group.held_here) return "this node";
+  return group.held_by_peer ? "the peer" : "nobody";
+}
+
 function mount(main) {
   const state = h("div", { class: "row" });
   const message = h("div");
+  const ways = h("p", { class: "soft" });
+  const failing = h("p", { class: "soft" });
+  const duty = h("button", { type: "button", disabled: true, onclick: changeDuty }, "Hand over");
+  let wanted = "maintenance";
   const numbers = table({
     caption: "Sessions and records",
     key: (row) => row.name,
     columns: [
       { label: "What", text: (row) => row.text },
       { label: "Count", number: true, text: (row) => count(row.value) },
+    ],
+  });
+  const groups = table({
+    caption: "Groups of addresses",
+    empty: "The configuration has no group.",
+    key: (row) => row.name,
+    columns: [
+      { label: "Group", text: (row) => row.name },
+      { label: "Virtual MAC address", text: (row) => row.virtual_mac },
+      { label: "Priority here", number: true, text: (row) => count(row.priority), sort: (row) => row.priority },
+      { label: "Held by", text: holder },
     ],
   });
   const reasons = table({
@@ -49,7 +70,8 @@ function mount(main) {
     ],
   });
   fill(main, head("HA"), message, h("div", { class: "stack" },
-    card("Peer", null, state),
+    card("Peer", duty, state, ways, failing),
+    card("Groups of addresses", null, groups.element),
     card("Sessions and records", null, numbers.element),
     card("Packets handed to the peer, by reason", null, reasons.element)));
   let gone = false;
@@ -74,8 +96,27 @@ function mount(main) {
       h("span", {}, `This is node ${answer.node}; node ${answer.peer} is`),
       h("span", { class: `badge ${STATES[answer.peer_state] ?? ""}` }, answer.peer_state),
       h("span", { class: `badge ${answer.ready ? "good" : "warn"}` }, answer.ready ? "ready: nothing would be lost" : "not ready"));
+    const works = (way) => (way ? "works" : "is down");
+    ways.textContent = `The HA link ${works(answer.ha_link)}` + (answer.witness === null ? "." : `; the second way for heartbeats ${works(answer.witness)}.`);
+    const lost = (answer.trackers ?? []).filter((tracker) => !tracker.ok);
+    failing.textContent = lost.map((tracker) => `${tracker.name} fails: priorities are lowered by ${tracker.lower_by}.`).join(" ");
+    wanted = answer.duty === "active" ? "maintenance" : "active";
+    duty.textContent = wanted === "active" ? "Take part again" : "Hand over to the peer";
+    duty.disabled = wanted === "maintenance" && answer.peer_state !== "present";
+    if (answer.duty !== "active") state.append(h("span", { class: "badge warn" }, answer.away ? "away: it can be stopped" : "handing over"));
+    groups.update(answer.groups ?? []);
     numbers.update(NUMBERS.filter(([name]) => name in answer).map(([name, text]) => ({ name, text, value: answer[name] })));
     reasons.update(Object.entries(answer.redirected_by_reason ?? {}).filter(([, value]) => value > 0).map(([name, value]) => ({ name, value })));
+  }
+
+  async function changeDuty() {
+    duty.disabled = true;
+    try {
+      const { data } = await request("POST", "/ha/handover", { body: { duty: wanted } });
+      if (!gone) show(data);
+    } catch (error) {
+      if (!gone) fill(message, problem(error));
+    }
   }
 
   const stop = subscribe(load);

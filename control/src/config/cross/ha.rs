@@ -1,10 +1,63 @@
 //! The HA link and everything else.
 
-use super::super::Config;
+use std::collections::HashMap;
+
 use super::super::place::Place;
+use super::super::{Config, Tracked};
+use super::unique;
 
 /// Fewest ports that a pool has for each node.
 const MIN_PORTS: u32 = 64;
+/// Most things that are tracked.
+const MAX_TRACKS: usize = 32;
+
+pub(super) fn groups(config: &Config, top: &Place<'_>) {
+    let place = top.key("ha").key("group");
+    let numbers = config.ha_groups.iter().map(|group| group.id);
+    let remedy = "give each group a number of its own";
+    unique(numbers, &place, "number", |id| id.0.to_string(), remedy);
+    let mut seen = HashMap::new();
+    for (index, group) in config.ha_groups.iter().enumerate() {
+        let place = place.index(index).key("addresses");
+        for &address in &group.addresses {
+            if let Some(first) = seen.insert(address, &group.name) {
+                place.wrong::<()>(
+                    format_args!("{address} is in group {:?} as well", first.as_str()),
+                    "leave it in one of the two",
+                );
+            }
+            if config.is_own(address) {
+                place.wrong::<()>(
+                    format_args!("{address} is a port's own"),
+                    "give the port another address, and the group this one",
+                );
+            }
+            if config.port_towards(address).is_none() && !config.is_translated(address) {
+                place.wrong::<()>(
+                    format_args!("{address} is on no network of a port"),
+                    "write an address of a port's network, of a virtual server or of a SNAT pool",
+                );
+            }
+        }
+    }
+    for (index, track) in config.ha_tracks.iter().enumerate() {
+        if let Tracked::Gateway(gateway) = track.what
+            && config.port_towards(gateway).is_none()
+        {
+            let place = top.key("ha").key("track").index(index).key("gateway");
+            place.wrong::<()>(
+                format_args!("{gateway} is on no network of a port"),
+                "write the address of a router that is a neighbour",
+            );
+        }
+    }
+    if config.ha_tracks.len() > MAX_TRACKS {
+        top.key("ha").key("track").wrong::<()>(
+            format_args!("more than {MAX_TRACKS}"),
+            "track what many things depend on",
+        );
+    }
+}
 
 pub(super) fn link(config: &Config, top: &Place<'_>) {
     let Some(ha) = &config.ha else { return };

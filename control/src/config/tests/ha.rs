@@ -76,3 +76,84 @@ fn what_cannot_be_is_said_with_its_place() {
         }
     }
 }
+
+const GROUP: &str = "[[ha.group]]\nname = \"gate\"\nnumber = 1\naddresses = [\"10.0.0.1\"]\n";
+
+/// What is said of the example with more in its `[ha]`.
+fn with(more: &str) -> Vec<String> {
+    after("[[port]]", &format!("{more}\n[[port]]"))
+}
+
+#[test]
+fn groups_are_of_addresses_that_somebody_may_ask_for() {
+    let pool = GROUP.replace("10.0.0.1", "198.51.100.1-198.51.100.14");
+    let track = "[[ha.track]]\ngateway = \"203.0.113.254\"\n[[ha.track]]\nport = \"inside\"\n";
+    for right in [GROUP, &pool, &format!("{GROUP}{track}")] {
+        assert_eq!(with(right), [""; 0], "{right}");
+    }
+    let cases = [
+        (
+            GROUP.replace("10.0.0.1", "192.0.2.1"),
+            "192.0.2.1 is on no network of a port",
+        ),
+        (
+            GROUP.replace("10.0.0.1", "10.0.0.2"),
+            "10.0.0.2 is a port's own",
+        ),
+        (
+            GROUP.replace("number = 1", "number = 17"),
+            "17 is out of range",
+        ),
+        (GROUP.replace("= [\"10.0.0.1\"]", "= []"), "no address"),
+        (
+            format!("{GROUP}preempt_after = \"soon\"\n"),
+            "\"soon\" is not a length of time",
+        ),
+        (
+            format!("{GROUP}{}", GROUP.replace("gate", "other")),
+            "10.0.0.1 is in group \"gate\" as well",
+        ),
+        (
+            format!("{GROUP}[[ha.track]]\ngateway = \"192.0.2.1\"\n"),
+            "192.0.2.1 is on no network of a port",
+        ),
+        (
+            format!("{GROUP}[[ha.track]]\nlower_by = 5\n"),
+            "not one of `port` and `gateway`",
+        ),
+    ];
+    for (more, said) in cases {
+        let problems = with(&more);
+        assert!(
+            problems.iter().any(|line| line.contains(said)),
+            "{said}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn a_witness_is_a_port_and_virtual_macs_are_stations() {
+    let peer = |more: &str| after("peer = 2\n", &format!("peer = 2\n{more}\n"));
+    assert_eq!(
+        peer("witness = \"inside\"\nvirtual_mac = \"02:53:4c:00:00\""),
+        [""; 0]
+    );
+    for (wrong, said) in [
+        ("witness = \"insied\"", "insied"),
+        (
+            "virtual_mac = \"01:00:5e:00:01\"",
+            "not the beginning of a station's MAC address",
+        ),
+        (
+            "virtual_mac = \"02:53:4c:00\"",
+            "not the beginning of a station's MAC address",
+        ),
+        ("next_key = \"00\"", "not a key of 32 bytes"),
+    ] {
+        let problems = peer(wrong);
+        assert!(
+            problems.iter().any(|line| line.contains(said)),
+            "{said}: {problems:?}"
+        );
+    }
+}

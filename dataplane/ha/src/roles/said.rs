@@ -11,6 +11,8 @@ const HOLDS: u8 = 0x80;
 const READY: u8 = 1 << 0;
 const WAS_READY: u8 = 1 << 1;
 const DRAINING: u8 = 1 << 2;
+const DEGRADED: u8 = 1 << 3;
+const LEAVING: u8 = 1 << 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct OfGroup {
@@ -25,6 +27,10 @@ pub(super) struct Said {
     /// Has been ready since it started, or waited long enough.
     pub(super) was_ready: bool,
     pub(super) draining: bool,
+    /// A tracker of it fails.
+    pub(super) degraded: bool,
+    /// It is about to stop: its sessions are to be taken over now.
+    pub(super) leaving: bool,
     /// Counts up with each change of what is said.
     pub(super) version: u32,
     /// The version of the receiver that this one has heard.
@@ -54,7 +60,9 @@ impl Said {
         let flag = |set, bit| if set { bit } else { 0 };
         let flags = flag(self.ready, READY)
             | flag(self.was_ready, WAS_READY)
-            | flag(self.draining, DRAINING);
+            | flag(self.draining, DRAINING)
+            | flag(self.degraded, DEGRADED)
+            | flag(self.leaving, LEAVING);
         let mut out = Out::new(buffer);
         out.put([flags, self.len]);
         out.u32(self.version);
@@ -72,6 +80,8 @@ impl Said {
             ready: flags & READY != 0,
             was_ready: flags & WAS_READY != 0,
             draining: flags & DRAINING != 0,
+            degraded: flags & DEGRADED != 0,
+            leaving: flags & LEAVING != 0,
             version: input.u32()?,
             heard: input.u32()?,
             ..Self::default()
@@ -93,13 +103,14 @@ mod tests {
         let mut said = Said {
             ready: true,
             draining: true,
+            leaving: true,
             version: 0x0102_0304,
             heard: 0x0506_0708,
             ..Said::default()
         };
         said.push(100, 3, true);
         said.push(0, NOBODY, false);
-        let bytes = [5, 2, 1, 2, 3, 4, 5, 6, 7, 8, 100, 0x83, 0, 0x7f];
+        let bytes = [21, 2, 1, 2, 3, 4, 5, 6, 7, 8, 100, 0x83, 0, 0x7f];
         let mut buffer = [0; 64];
         assert_eq!(said.write(&mut buffer), bytes.len());
         assert_eq!(buffer[..bytes.len()], bytes);

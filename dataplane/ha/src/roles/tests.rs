@@ -248,3 +248,53 @@ fn votes_that_crossed_a_change_of_mind_do_not_count() {
     cluster.run(10);
     assert_eq!(cluster.holders(0), [0]);
 }
+
+#[test]
+fn a_holder_of_which_a_tracker_fails_is_followed_though_nobody_preempts() {
+    let mut cluster = Cluster::pair(20, 10, None);
+    cluster.ready().run(100);
+    cluster.nodes[0].set_penalty(0, 5);
+    assert_eq!(cluster.run(100).holders(0), [0], "fitter still");
+    cluster.nodes[0].set_penalty(0, 15);
+    assert_eq!(cluster.run(10).holders(0), [1]);
+    cluster.nodes[0].set_penalty(0, 0);
+    assert_eq!(cluster.run(100).holders(0), [1], "nobody preempts");
+    // Of two that are worse off, the holder stays.
+    cluster.nodes[0].set_penalty(0, 1);
+    cluster.nodes[1].set_penalty(0, 5);
+    assert_eq!(cluster.run(100).holders(0), [1]);
+}
+
+#[test]
+fn a_group_that_the_configuration_no_longer_has_is_let_go() {
+    let mut cluster = Cluster::pair(20, 10, None);
+    cluster.ready().run(100);
+    let gone = Group {
+        priority: 0,
+        preempt: None,
+    };
+    cluster.nodes[0].set_group(0, gone);
+    assert_eq!(
+        cluster.run(10).holders(0),
+        [1],
+        "the other one has it still"
+    );
+    cluster.nodes[1].set_group(0, gone);
+    assert_eq!(cluster.run(10).holders(0), []);
+}
+
+#[test]
+fn a_node_is_away_when_its_peer_has_heard_that_it_leaves() {
+    let mut cluster = Cluster::pair(20, 10, None);
+    cluster.ready().run(100);
+    cluster.nodes[0].set_draining(true);
+    assert_eq!(cluster.run(10).holders(0), [1]);
+    assert!(!cluster.nodes[0].is_away(1) && !cluster.nodes[1].is_leaving(0));
+    cluster.nodes[0].set_leaving(true);
+    cluster.run(3);
+    assert!(cluster.nodes[0].is_away(1) && cluster.nodes[1].is_leaving(0));
+    cluster.nodes[0].set_leaving(false);
+    cluster.nodes[0].set_draining(false);
+    cluster.run(3);
+    assert!(!cluster.nodes[0].is_away(1) && !cluster.nodes[1].is_leaving(0));
+}

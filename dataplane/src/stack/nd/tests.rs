@@ -1,6 +1,7 @@
 use sluice_wire::icmp6;
 
 use super::*;
+use crate::groups::{GroupSet, Groups};
 use crate::io::memory::VecFrame;
 use crate::snapshot::{Local, LocalAddresses, PortId};
 use crate::stack::neighbour::Learned;
@@ -62,6 +63,8 @@ fn handled_on(port: &Port, bytes: &[u8]) -> Option<(Heard, Vec<u8>)> {
         id: ID,
         port,
         local: &local,
+        groups: &Groups::default(),
+        held: GroupSet::default(),
     };
     let heard = handle(&mut frame, &parsed, &link)?;
     Some((heard, frame.bytes().to_vec()))
@@ -255,9 +258,9 @@ fn solicitations_and_announcements_parse_as_what_they_are() {
     );
     assert!(solicit(&port(), ip("fe80::9"), None, &mut out));
     assert_eq!(parsed(out.bytes()).1.0, IpAddr::from(ip("fe80::1")));
-    assert!(announce(&port(), ip("2001:db8::80"), &mut out));
+    assert!(announce(&port(), OURS, ip("2001:db8::80"), &mut out));
     let (mac, between, message) = parsed(out.bytes());
     assert_eq!(mac, [0x33, 0x33, 0, 0, 0, 1]);
     assert_eq!(between, (ip("2001:db8::80").into(), ALL_NODES.into()));
-    assert_eq!(message, advertisement(&port(), ip("2001:db8::80"), false));
+    assert_eq!(message, advertisement(OURS, ip("2001:db8::80"), false));
 }

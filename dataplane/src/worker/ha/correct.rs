@@ -155,9 +155,10 @@ impl<I: Io> Worker<I> {
     /// to a session of ours.
     pub(super) fn take_corrected(&mut self, mut frame: I::Frame) {
         let zone = self.ha.as_ref().and_then(|ha| {
-            let peer = ha.peer.as_ref()?;
+            // What it sent before it could not be reached any more is as good as ever.
+            let session = ha.agreed.as_ref()?;
             let origin = ha.codec.unwrap(frame.bytes()).ok()?;
-            let hash = peer.session.zones.hash(origin.port)?;
+            let hash = session.zones.hash(origin.port)?;
             self.snapshot.shared_names.as_ref()?.zone_of(hash)
         });
         let Some(zone) = zone else {

@@ -1,66 +1,25 @@
 //! The HA link: who is there, what it says, and what is said to it.
 //!
 //! Datagrams of a lane go to the worker that has the lane, all others to worker 0, which tells the
-//! rest when the peer comes and goes.
+//! rest when the peer comes and goes (`pulse`).
 
-use sluice_ha::frame::{CONTROL_LANE, ETHERTYPE, Kind, peek};
-use sluice_ha::heartbeat::{self, Heartbeat, Intervals, Path};
-use sluice_ha::hello::{self, Node, Zones, capability};
+use sluice_ha::frame::{CONTROL_LANE, ETHERTYPE, peek};
+use sluice_ha::heartbeat::Path;
 use sluice_ha::lane;
 use sluice_ha::record::Record;
-use sluice_ha::seal::{Keyring, PreShared};
-use sluice_ha::{Association, LaneConfig};
 use sluice_wire::MacAddr;
 
 use super::super::Worker;
 use super::tell::Telling;
-use super::{ETHERNET, HELLO, Ha, HaParts, Peer, SILENT, Speaker};
+use super::{ETHERNET, Ha, Peer, SILENT};
 use crate::counters::DropReason;
 use crate::handoff::{Message, PeerUp};
 use crate::io::{Frame, Io, RxBurst};
-use crate::mailbox::Event;
+use crate::mailbox::{Event, HaEvent};
 use crate::published::WorkerCounter;
 
-/// The pre-shared key's number: there is one.
-const KEY_ID: u8 = 1;
 /// Datagrams that one poll writes to one lane at most.
 const DATAGRAMS: usize = 64;
-
-impl Speaker {
-    pub(super) fn new(
-        parts: &HaParts,
-        workers: u16,
-        zones: &[u32],
-        config: &LaneConfig,
-        now: u32,
-    ) -> Self {
-        let me = Node {
-            id: parts.node,
-            boot: parts.boot,
-            workers: workers as u8,
-            capabilities: capability::RECORDS | capability::CORRECTION,
-            window: config.reorder,
-            mtu: parts.mtu,
-            config: 0,
-            zones: Zones::new(zones.iter().copied()),
-        };
-        let keyring = Keyring::Sealed {
-            current: PreShared {
-                id: KEY_ID,
-                secret: parts.key,
-            },
-            also: None,
-        };
-        Self {
-            association: Association::new(me, parts.peer, keyring, parts.seed),
-            heartbeat: Heartbeat::new(Intervals {
-                send: parts.heartbeat_ms,
-                dead: parts.heartbeat_ms * parts.dead_after,
-            }),
-            since: now,
-        }
-    }
-}
 
 impl<I: Io> Worker<I> {
     /// Works on what the device of the HA link delivered.
@@ -96,7 +55,7 @@ impl<I: Io> Worker<I> {
             };
         }
         let accepted = match header.lane {
-            CONTROL_LANE => self.hear_control(&mut frame, header.kind),
+            CONTROL_LANE => self.hear_control(&mut frame, ETHERNET, header.kind, Path::HaLink),
             lane => self.hear_lane(lane, &mut frame),
         };
         if accepted {
@@ -106,59 +65,20 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// A greeting or a heartbeat. False if it was refused.
-    fn hear_control(&mut self, frame: &mut I::Frame, kind: Kind) -> bool {
-        let now = self.now;
-        let Some(speaker) = self.ha.as_mut().and_then(|ha| ha.speaker.as_mut()) else {
-            return false;
-        };
-        let Some((head, datagram)) = frame.bytes_mut().split_first_chunk_mut::<ETHERNET>() else {
-            return false;
-        };
-        let mac = MacAddr([head[6], head[7], head[8], head[9], head[10], head[11]]);
-        if kind != Kind::Hello {
-            return speaker
-                .heartbeat
-                .handle(Path::HaLink, datagram, now)
-                .is_ok();
-        }
-        match speaker.association.handle(datagram, now) {
-            Err(_) => false,
-            Ok(Some(hello::Event::Session(session))) => {
-                speaker.heartbeat.associate(&session);
-                speaker.since = now;
-                let session = *session;
-                let up = PeerUp { session, mac };
-                self.spread(|| Message::PeerUp(Box::new(up)));
-                self.peer_up(&up);
-                true
-            }
-            Ok(Some(hello::Event::NoCommonVersion { theirs })) => {
-                self.tell(Event::PeerVersion {
-                    oldest: theirs.0,
-                    newest: theirs.1,
-                });
-                true
-            }
-            Ok(None) => true,
-        }
-    }
-
-    /// Tells all other workers. One whose ring is full hears of it when it happens again; a session
-    /// with the peer begins anew every hour at the latest.
-    fn spread(&mut self, message: impl Fn() -> Message<I::Frame>) {
+    /// Tells all other workers. False if one's ring is full.
+    pub(super) fn spread(&mut self, message: impl Fn() -> Message<I::Frame>) -> bool {
+        let mut all = true;
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
-            let _ = self.rings.push(worker, message());
+            all &= self.rings.push(worker, message()).is_ok();
         }
+        all
     }
 
-    /// The peer lives.
+    /// The peer can be reached by the HA link.
     pub(in super::super) fn peer_up(&mut self, up: &PeerUp) {
-        if self.id == 0 && self.ha.as_ref().is_some_and(|ha| ha.peer.is_none()) {
-            self.tell(Event::PeerUp);
-        }
         let Some(ha) = &mut self.ha else { return };
-        ha.last_mac = Some(up.mac);
+        ha.lives = true;
+        ha.agreed = Some(up.session);
         ha.peer = Some(Peer {
             session: up.session,
             mac: up.mac,
@@ -187,25 +107,11 @@ impl<I: Io> Worker<I> {
         ha.busy = true;
     }
 
-    /// The peer is dead, or cannot be reached.
-    pub(in super::super) fn peer_down(&mut self) {
+    /// The peer is dead, or (`lives`) cannot be reached by the HA link.
+    pub(in super::super) fn peer_down(&mut self, lives: bool) {
         if let Some(ha) = &mut self.ha {
             ha.peer = None;
-        }
-        if self.id == 0 {
-            self.tell(Event::PeerDown);
-        }
-    }
-
-    /// The peer lives again, as before.
-    fn peer_back(&mut self) {
-        let ha = self.ha.as_ref();
-        let speaker = ha.and_then(|ha| ha.speaker.as_ref());
-        let session = speaker.and_then(|speaker| speaker.association.session().copied());
-        if let Some((session, mac)) = session.zip(ha.and_then(|ha| ha.last_mac)) {
-            let up = PeerUp { session, mac };
-            self.spread(|| Message::PeerUp(Box::new(up)));
-            self.peer_up(&up);
+            ha.lives = lives;
         }
     }
 
@@ -277,13 +183,18 @@ impl<I: Io> Worker<I> {
             let Some(lane) = ha.lanes.get_mut(at).and_then(Option::as_mut) else {
                 return;
             };
+            let mut alone = None;
             while let Some(event) = lane.poll_event() {
                 match event {
                     lane::Event::Open if at == 0 => {
                         ha.telling.begin();
                         ha.sums.reopen();
+                        alone = Some(false);
                     }
-                    lane::Event::Alone(_) if at == 0 => ha.telling.stop(),
+                    lane::Event::Alone(_) if at == 0 => {
+                        ha.telling.stop();
+                        alone = Some(true);
+                    }
                     lane::Event::PeerRestarted => ha.heard[at].restart(now),
                     // Nobody here speaks on this lane, and that is all there is to tell on it.
                     lane::Event::Open => {
@@ -295,9 +206,18 @@ impl<I: Io> Worker<I> {
                     _ => {}
                 }
             }
-            if !busy && lane.poll_timeout(now) != Some(0) {
+            let due = busy || lane.poll_timeout(now) == Some(0);
+            if let Some(alone) = alone {
+                let worker = self.id;
+                self.tell(Event::Ha(HaEvent::Alone { worker, alone }));
+            }
+            if !due {
                 return;
             }
+            let Some(ha) = &mut self.ha else { return };
+            let Some(lane) = ha.lanes.get_mut(at).and_then(Option::as_mut) else {
+                return;
+            };
             let (device, mac) = (ha.parts.device, ha.parts.mac);
             let Some(to) = ha.peer.as_ref().map(|peer| peer.mac) else {
                 return;
@@ -313,55 +233,9 @@ impl<I: Io> Worker<I> {
                 .get_mut(ETHERNET..)
                 .and_then(|buffer| lane.poll_transmit(now, buffer));
             let Some(len) = written else { return };
-            if ethernet(&mut frame, to, mac, len) {
+            if frame_to(&mut frame, to, mac, len) {
                 self.originate(frame, device);
             }
-        }
-    }
-
-    /// Once a millisecond, on worker 0: greetings and heartbeats.
-    pub(in super::super) fn ha_tick(&mut self) {
-        let now = self.now;
-        let Some(ha) = &mut self.ha else { return };
-        let (device, mac) = (ha.parts.device, ha.parts.mac);
-        let known = ha.peer.as_ref().map(|peer| peer.mac).or(ha.last_mac);
-        let Some(speaker) = &mut ha.speaker else {
-            return;
-        };
-        let event = speaker.heartbeat.poll_event(now);
-        let is_new = now.wrapping_sub(speaker.since) < ha.parts.heartbeat_ms * ha.parts.dead_after;
-        for hello in [true, false] {
-            let mut buffer = [0; HELLO];
-            let len = if hello {
-                speaker.association.poll_transmit(now, &mut buffer)
-            } else {
-                speaker
-                    .heartbeat
-                    .poll_transmit(Path::HaLink, now, &mut buffer)
-            };
-            let Some(len) = len else { continue };
-            let Some(mut frame) = self.io.alloc() else {
-                break;
-            };
-            // Until it has been heard its address is not known; greetings say nothing secret.
-            let to = known.filter(|_| !hello).unwrap_or(MacAddr::BROADCAST);
-            if frame.set_len(ETHERNET + len) {
-                frame.bytes_mut()[ETHERNET..].copy_from_slice(&buffer[..len]);
-                if ethernet(&mut frame, to, mac, len) {
-                    self.egress
-                        .push(&mut self.io, &self.rings, device, frame, true);
-                }
-            }
-        }
-        match event {
-            Some(heartbeat::Event::PathUp(_)) => self.peer_back(),
-            // With new keys it has to be found out anew whether both directions work.
-            Some(heartbeat::Event::PathDown(_)) if is_new => {}
-            Some(heartbeat::Event::PathDown(_) | heartbeat::Event::Down) => {
-                self.spread(|| Message::PeerDown);
-                self.peer_down();
-            }
-            Some(heartbeat::Event::Up) | None => {}
         }
     }
 }
@@ -382,7 +256,7 @@ impl Ha {
 }
 
 /// Puts an Ethernet header before `len` bytes, and cuts the frame after them.
-fn ethernet<F: Frame>(frame: &mut F, to: MacAddr, from: MacAddr, len: usize) -> bool {
+pub(super) fn frame_to<F: Frame>(frame: &mut F, to: MacAddr, from: MacAddr, len: usize) -> bool {
     if !frame.set_len(ETHERNET + len) {
         return false;
     }
