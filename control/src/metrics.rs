@@ -191,6 +191,10 @@ const DIGEST_AGE: Family = family(
     "sluice_worker_ha_digest_age_seconds",
     "Time since all that the peer tells was last proven to be what is known here.",
 );
+const ROLES: Family = family(
+    "sluice_worker_ha_roles",
+    "Groups of addresses, ways to the peer, routers that are lost: a bit each, see `WorkerCounter`.",
+);
 const EVENTS: Family = family(
     "sluice_worker_events_total",
     "What else workers count; the API's documentation has a sentence for each.",
@@ -242,6 +246,14 @@ fn worker(families: &mut Families, number: &str, worker: &WorkerStats) {
             WorkerCounter::SessionsUntold => families.gauge(UNTOLD, alone, value),
             WorkerCounter::HaLag => families.gauge(LAG, alone, value),
             WorkerCounter::HaDigestAge => families.gauge(DIGEST_AGE, alone, value / MS),
+            WorkerCounter::HaGroupsHeld
+            | WorkerCounter::HaGroupsPeer
+            | WorkerCounter::HaPaths
+            | WorkerCounter::HaGatewaysLost
+            | WorkerCounter::HaAway
+            | WorkerCounter::HaJoined => {
+                families.gauge(ROLES, &[("worker", number), ("what", name)], value);
+            }
             _ => families.counter(EVENTS, &[("worker", number), ("event", name)], value),
         }
     }
