@@ -5,6 +5,7 @@
 //! ([`UNCHECKED`](crate::session::flow::UNCHECKED)), so packets that meet one leave the hit path by a
 //! comparison that is made anyway, and a node without a peer pays nothing.
 //!
+//! - `clients`: which real servers clients had
 //! - `correct`: packets of the peer's sessions that came here, and of ours that came there
 //! - `link`: frames of the HA link: lanes of records, and what they say
 //! - `pulse`: meeting the peer, heartbeats by two ways
@@ -28,6 +29,7 @@ use crate::groups::GroupSet;
 use crate::io::{DeviceId, Io};
 use crate::published::WorkerCounter;
 
+mod clients;
 mod correct;
 mod digest;
 mod link;
@@ -129,8 +131,16 @@ pub(super) struct Ha {
     /// When this worker last did something, and when it last began to again after a long while.
     polled: u32,
     woke: u32,
-    /// Bit l: the peer has told on lane l everything that it had when it was met.
+    /// Bit l: the peer has told on lane l everything that it had when it was met, and all workers
+    /// have applied it.
     told: u64,
+    /// Bit l: this worker has applied all that was told on lane l, and not all others know that.
+    applied: u64,
+    /// By lane: bit w: worker w has applied all that was told on it.
+    applied_by: Vec<u64>,
+    /// This node knows what there was before it: it was told, or waited for its peer in vain. A peer
+    /// that starts later knows less.
+    settled: bool,
     /// This worker's lanes, its own first. One is taken out while it is listened to.
     lanes: Vec<Option<Box<Lane>>>,
     /// What was heard on each of them.
@@ -206,6 +216,9 @@ impl Ha {
             polled: now,
             woke: now.wrapping_sub(WAKE_MS),
             told: 0,
+            settled: false,
+            applied: 0,
+            applied_by: vec![0; usize::from(lanes)],
             busy: false,
             telling: Telling::default(),
             sums: Sums::new(lanes, now),
@@ -229,10 +242,10 @@ impl Ha {
         now.wrapping_sub(self.polled) >= self.parts.heartbeat_ms * self.parts.dead_after
     }
 
-    /// Whether the peer has told all that it has, or has had long enough for it: one that cannot must
+    /// Whether this node was told all that its peer had, or the peer has had long enough for it: one that cannot must
     /// not keep this node from its work.
     fn has_joined(&self, now: u32) -> bool {
-        self.is_joined() || now.wrapping_sub(self.met) >= JOIN_MS
+        self.settled || now.wrapping_sub(self.met) >= JOIN_MS
     }
 
     /// Whether the peer has told all that it has.

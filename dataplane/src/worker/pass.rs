@@ -88,6 +88,7 @@ impl<I: Io> Worker<I> {
                 Message::PeerDown { lives } => self.peer_down(lives),
                 Message::Held(groups) => self.set_held(groups),
                 Message::PeerTold(lane) => self.peer_told(lane),
+                Message::PeerApplied { lane, worker } => self.peer_applied(lane, worker),
             }
         }
         BUDGET

@@ -26,7 +26,8 @@ use sluice_dataplane::services::{Definition, ServiceMap};
 use sluice_dataplane::shared_names::SharedNames;
 pub use sluice_dataplane::snapshot::PortId;
 use sluice_dataplane::snapshot::{
-    Device, Local, LocalAddresses, Port, RealServer, Snapshot, TcpPolicy, VirtualServer,
+    Device, Local, LocalAddresses, Port, RealServer, ServiceName, Snapshot, TcpPolicy,
+    VirtualServer,
 };
 use sluice_dataplane::stack::routes::{NextHop, Routes};
 use sluice_dataplane::steer::{Fields, Spread, Steering};
@@ -210,9 +211,13 @@ impl Setup {
                 tx_worker: (0..self.workers).collect(),
             });
         }
+        let service = ServiceName {
+            kind: "virtual_server",
+            name: "web".into(),
+        };
         let shared_names = self
             .node
-            .map(|_| SharedNames::new(&zones, &[None], &self.servers));
+            .map(|_| SharedNames::new(&zones, &[Some(service)], &self.servers));
         let zone_count = zones.len() as u8;
         Snapshot {
             epoch: self.epoch,

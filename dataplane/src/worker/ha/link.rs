@@ -11,7 +11,7 @@ use sluice_wire::MacAddr;
 
 use super::super::Worker;
 use super::tell::Telling;
-use super::{ETHERNET, Ha, Peer, SILENT};
+use super::{ETHERNET, Ha, Peer, SILENT, WAIT_MS};
 use crate::counters::DropReason;
 use crate::handoff::{Message, PeerUp};
 use crate::io::{Frame, Io, RxBurst};
@@ -89,11 +89,13 @@ impl<I: Io> Worker<I> {
         ha.session = Some(up.session.id);
         ha.codec.associate(&up.session);
         if ha.boot != Some(up.session.peer_boot) {
+            ha.settled |= ha.boot.is_none() && self.now.wrapping_sub(ha.met) >= WAIT_MS;
             // What it knew before is gone, and what it knows now has not been told.
             ha.boot = Some(up.session.peer_boot);
             ha.meeting += 1;
             ha.met = self.now;
-            ha.told = 0;
+            (ha.told, ha.applied) = (0, 0);
+            ha.applied_by.fill(0);
             ha.telling = Telling::default();
             ha.sums.forget_theirs();
             let now = self.now;
@@ -149,6 +151,7 @@ impl<I: Io> Worker<I> {
             ha.polled = now;
         }
         self.resume_lanes();
+        self.confirm_told();
         self.sweep_some();
         self.bulk_some();
         self.tell_digest();

@@ -19,9 +19,8 @@ use crate::shared_names::SharedNames;
 
 /// Table entries looked at per poll.
 const SLICE: u32 = 128;
-/// Where IPv6 sessions begin, and where they end, of what there is to tell.
-const V6_BIT: u64 = 1 << 32;
-const END: u64 = 1 << 33;
+/// Kinds of what there is to tell: IPv4 sessions, IPv6 sessions, clients.
+const KINDS: u64 = 3;
 
 /// Families of which there are records.
 pub(in super::super) trait Told: Family {
@@ -213,7 +212,7 @@ impl<I: Io> Worker<I> {
 
     /// Puts a record in this worker's own lane. While that stands alone nothing is told: the peer
     /// will be told everything when it listens again.
-    fn push_record(&mut self, record: &Record) -> bool {
+    pub(super) fn push_record(&mut self, record: &Record) -> bool {
         let Some(ha) = self.ha.as_mut().filter(|ha| ha.parts.sync) else {
             return false;
         };
@@ -259,21 +258,24 @@ impl<I: Io> Worker<I> {
         ha.lanes[0] = Some(lane);
     }
 
-    /// What is at a place of what there is to tell: IPv4 sessions by number, then IPv6 sessions.
+    /// What is at a place of what there is to tell: a kind in the upper half of the cursor, a number
+    /// in the lower.
     fn next_told(&mut self, cursor: &mut u64, scope: Scope) -> Next {
-        let at = *cursor as u32;
-        let (next, over) = if *cursor & V6_BIT == 0 {
-            (self.told_at::<V4>(at, scope), V6_BIT)
-        } else {
-            (self.told_at::<V6>(at, scope), END)
-        };
-        *cursor = match next {
-            Next::End => over,
-            _ => *cursor + 1,
+        let (kind, at) = (*cursor >> 32, *cursor as u32);
+        let next = match kind {
+            0 => self.told_at::<V4>(at, scope),
+            1 => self.told_at::<V6>(at, scope),
+            _ => self.client_at(at, scope),
         };
         match next {
-            Next::End if over != END => Next::Nothing,
-            next => next,
+            Next::End if kind + 1 < KINDS => {
+                *cursor = (kind + 1) << 32;
+                Next::Nothing
+            }
+            next => {
+                *cursor += 1;
+                next
+            }
         }
     }
 
