@@ -27,7 +27,7 @@ mod wire;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Seeds where nobody says how many.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
