@@ -245,6 +245,11 @@ impl controller::Devices for Running {
         }
     }
 
+    fn extended(&mut self, device: DeviceId) -> Vec<(String, u64)> {
+        let port = self.ports.get(usize::from(device.0));
+        port.map(Port::extended_stats).unwrap_or_default()
+    }
+
     fn buffers(&mut self) -> controller::Buffers {
         controller::Buffers {
             total: u64::from(self.pool.size()),

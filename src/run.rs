@@ -3,12 +3,14 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sluice_control::api;
 use sluice_control::compile::{CompileError, layout};
 use sluice_control::config::{self, Config};
 use sluice_control::controller::Controller;
 use sluice_control::host::HostError;
+use sluice_control::logs::Logs;
 use sluice_control::security::{Security, SecurityError};
 use sluice_control::service::Service;
 use sluice_control::startup::{Startup, StartupError};
@@ -22,6 +24,9 @@ use sluice_dpdk::{
     PoolConfig, PoolError, SpecError,
 };
 use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{CheckArgs, LogFormat, RunArgs};
 use crate::devices::{self, Devices, OpenError, Running};
@@ -29,6 +34,8 @@ use crate::signals::{Request, Requests};
 use crate::workers::{Crew, CrewError, Idle, Plan};
 use crate::{confine, ha, random};
 
+/// How long log lines that wait for a syslog server may hold up the end of the process.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// DPDK's argument for running without huge pages: slow, and enough for a try on a small machine.
 const NO_HUGE: &str = "--no-huge";
 
@@ -110,26 +117,31 @@ pub(crate) fn check(arguments: &CheckArgs) -> ExitCode {
 
 /// `sluice run`
 pub(crate) fn run(arguments: &RunArgs) -> ExitCode {
-    log_to_stderr(arguments);
-    match appliance(arguments) {
+    let logs = Logs::default();
+    log(arguments, &logs);
+    let ended = appliance(arguments, &logs);
+    if let Err(failure) = &ended {
+        error!("{failure}");
+    }
+    logs.finish(LAST_WORDS);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            error!("{failure}");
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => ExitCode::from(failure.code()),
     }
 }
 
-fn log_to_stderr(arguments: &RunArgs) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
+/// Lines go to standard error, to those who ask the API, and to syslog servers.
+fn log(arguments: &RunArgs, logs: &Logs) {
+    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(filter);
+        .with_ansi(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::registry()
+        .with(filter)
+        .with(logs.layer());
     match arguments.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with(lines.with_target(false)).init(),
+        LogFormat::Json => log.with(lines.json()).init(),
     }
 }
 
@@ -263,7 +275,7 @@ impl DataPlane {
 const HANDOVER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// An appliance's life, from its start to the signal that ends it.
-fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
+fn appliance(arguments: &RunArgs, logs: &Logs) -> Result<(), Failure> {
     let Startup {
         config,
         before,
@@ -295,7 +307,7 @@ fn appliance(arguments: &RunArgs) -> Result<(), Failure> {
         plane.stop()?;
         return Err(error.into());
     }
-    let controller = controller.with_store(store, before);
+    let controller = controller.with_store(store, before).with_logs(logs.clone());
     let service = Service::start(controller, listener, security, &arguments.config);
     let service = match service {
         Ok(service) => service,

@@ -15,6 +15,7 @@ mod events;
 mod extract;
 mod guard;
 mod ha;
+mod logs;
 mod metrics;
 mod neighbours;
 mod openapi;
@@ -24,6 +25,7 @@ mod revisions;
 mod routes;
 mod server;
 mod sessions;
+mod state;
 mod stats;
 mod status;
 mod terms;
@@ -42,6 +44,7 @@ pub use server::{bind, serve};
 
 use crate::controller::Handle;
 use crate::events::Events;
+use crate::logs::Logs;
 use crate::security::Security;
 
 #[cfg(test)]
@@ -55,6 +58,7 @@ const MAX_BODY: usize = 8 << 20;
 pub struct Api {
     handle: Handle,
     events: Events,
+    logs: Logs,
     security: Security,
 }
 
@@ -72,6 +76,14 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(ha::read))
         .routes(routes!(ha::hand_over))
         .routes(routes!(sessions::list, sessions::end))
+        .routes(routes!(sessions::count))
+        .routes(routes!(sessions::top))
+        .routes(routes!(sessions::stream))
+        .routes(routes!(state::workers))
+        .routes(routes!(state::drops))
+        .routes(routes!(state::ports))
+        .routes(routes!(state::device))
+        .routes(routes!(state::snat_pools))
         .routes(routes!(neighbours::list))
         .routes(routes!(routes::list))
         .routes(routes!(config::read, config::replace, config::patch))
@@ -90,6 +102,9 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(candidate::commit))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
+        .routes(routes!(logs::list))
+        .routes(routes!(logs::stream))
+        .routes(routes!(logs::servers))
         .routes(routes!(access::login))
         .routes(routes!(access::logout))
         .routes(routes!(access::who_am_i))
@@ -116,17 +131,29 @@ fn page() -> SwaggerUi {
     SwaggerUi::new("/api/v1/docs").config(config)
 }
 
-/// All resources, served by the controller that `handle` leads to.
-pub fn router(handle: Handle, events: Events, security: Security) -> Router {
-    let api = Api {
-        handle,
-        events,
-        security,
-    };
+/// The documented resources, and the document.
+fn resources() -> (Router<Api>, utoipa::openapi::OpenApi) {
     let (v1, document) = OpenApiRouter::<Api>::with_openapi(openapi::base())
         .nest("/api/v1", described())
         .split_for_parts();
-    let document = openapi::complete(document);
+    (v1, openapi::complete(document))
+}
+
+/// The OpenAPI document, as JSON.
+pub fn document() -> serde_json::Value {
+    // It is made of maps and texts.
+    serde_json::to_value(resources().1).unwrap_or_default()
+}
+
+/// All resources, served by the controller that `handle` leads to.
+pub fn router(handle: Handle, events: Events, logs: Logs, security: Security) -> Router {
+    let api = Api {
+        handle,
+        events,
+        logs,
+        security,
+    };
+    let (v1, document) = resources();
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::document(&document)))
         .merge(page())

@@ -15,6 +15,8 @@ mod ha;
 mod ha_group;
 mod host;
 mod icmp;
+mod list;
+mod log;
 mod names;
 mod place;
 mod pool;
@@ -39,12 +41,15 @@ use sluice_dataplane::timeouts::Timeouts;
 
 pub use api::{Api, RawApi};
 pub use cross::MAX_MEMBERS;
+pub use duration::parse as duration_ms;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
 pub use ha::{Ha, MAX_NODES, RawHa, Sync};
 pub use ha_group::{HaGroup, HaTrack, RawHaGroup, RawHaTrack, Tracked};
 pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
+pub use list::{List, RawList};
+pub use log::{Log, RawLog, RawSyslog, Syslog, Transport};
 pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
 use place::{Book, optional};
 pub use place::{Finding, Path, Step};
@@ -76,6 +81,8 @@ pub struct Config {
     pub system: System,
     /// `[api]`
     pub api: Api,
+    /// `[log]`
+    pub log: Log,
     /// `[ha]`
     pub ha: Option<Ha>,
     /// `[[ha.group]]`
@@ -88,6 +95,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// `[[route]]`
     pub routes: Vec<Route>,
+    /// `[[list]]`
+    pub lists: Vec<List>,
     /// `[firewall]`
     pub firewall: Firewall,
     /// `[timeouts]`
@@ -170,8 +179,10 @@ impl Config {
         let api = raw.api.check(&top.key("api"));
         let ha = place::optional(raw.ha.as_ref(), |ha| ha.check(&top.key("ha")));
         let parts = place::optional(raw.ha.as_ref(), |ha| ha.parts(&top.key("ha")));
+        let log = raw.log.check(&top.key("log"));
         let ports = top.key("port").each(&raw.port, RawPort::check);
         let routes = top.key("route").each(&raw.route, RawRoute::check);
+        let lists = top.key("list").each(&raw.list, RawList::check);
         let firewall = raw.firewall.check(&top.key("firewall"));
         let timeouts = raw.timeouts.overrides(&top.key("timeouts"));
         let tcp = raw.tcp.check(&top.key("tcp"));
@@ -202,12 +213,14 @@ impl Config {
             raw: RawConfig::default(),
             system: system?,
             api: api?,
+            log: log?,
             ha: ha?,
             ha_groups,
             ha_tracks,
             zones: zones?,
             ports: ports?,
             routes: routes?,
+            lists: lists?,
             firewall: firewall?,
             timeouts: timeouts?.over(&Timeouts::default()),
             tcp: tcp?,

@@ -17,8 +17,10 @@ mod questions;
 mod report;
 mod roles;
 mod sessions;
+mod state;
 mod stats;
 mod status;
+mod survey;
 mod touched;
 mod transaction;
 mod trial;
@@ -31,7 +33,7 @@ use serde_json::json;
 use sluice_dataplane::host::{self as queues, HostEnd};
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::mailbox::{
-    EndRequest, Event, FromWorker, RequestId, ToWorker, WorkerEnd, mailbox,
+    Cursor, EndRequest, Event, FromWorker, RequestId, ToWorker, WorkerEnd, mailbox,
 };
 use sluice_dataplane::published::{Published, Publisher};
 use sluice_dataplane::snapshot::{PortId, Snapshot};
@@ -48,16 +50,21 @@ pub use change::{
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
 pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
 pub use roles::Duty;
+pub use state::{DeviceState, DropState, PortState, WorkerState};
 pub use stats::{
     Class, Counts, DeviceStats, PortStats, ServerStats, ServiceStats, SnatPoolStats, Stats,
     WorkerStats,
 };
 pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
+pub use survey::{
+    AddressUse, Group, GroupBy, Order, Question, SessionCount, SnatUse, Top, WorkerUse,
+};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
 use crate::events::Severity;
 use crate::host::{HostError, Interface};
+use crate::logs::Logs;
 use ledger::Ledger;
 use link::WorkerLink;
 use pending::{Pending, Work};
@@ -128,6 +135,7 @@ pub struct Controller {
     roles: roles::Roles,
     pending: HashMap<RequestId, Pending>,
     last_request: RequestId,
+    logs: Logs,
 }
 
 impl std::fmt::Debug for Controller {
@@ -188,9 +196,28 @@ impl Controller {
             devices,
             pending: HashMap::new(),
             last_request: RequestId(0),
+            logs: Logs::default(),
         };
         controller.look_at_links();
         Ok((controller, sides))
+    }
+
+    /// Sends log lines to the syslog servers of the configuration, now and of later ones.
+    #[must_use]
+    pub fn with_logs(mut self, logs: Logs) -> Self {
+        self.logs = logs;
+        self.follow_logs();
+        self
+    }
+
+    /// Where log lines go.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    fn follow_logs(&self) {
+        let name = self.config.system.name.as_str();
+        self.logs.apply(&self.config.log, name);
     }
 
     /// Lets the controller make the host interface, now if the configuration has one, or when a later
@@ -267,6 +294,12 @@ impl Controller {
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
+            Action::ListWorkers => Ok(Outcome::Workers(self.worker_states())),
+            Action::ListDrops => Ok(Outcome::Drops(self.drop_states())),
+            Action::ListPorts => Ok(Outcome::Ports(self.port_states(now))),
+            Action::ReadDevice(name) => self
+                .device_state(&name)
+                .map(|device| Outcome::Device(Box::new(device))),
             waiting if self.pending.len() >= MAX_PENDING => {
                 tracing::warn!(?waiting, "too many requests wait for workers");
                 Err(ActionError::Busy)
@@ -280,27 +313,39 @@ impl Controller {
                 let done = self.revert(&author);
                 return self.finish_trial(done, answer, now);
             }
-            Action::ListSessions(query) => match sessions::resolve(&query.filter, &self.registry) {
-                Ok(filter) => {
+            Action::ListSessions(query) => match self.resolve(&query.filter) {
+                Ok((filter, only)) => {
+                    let (worker, from) = match only {
+                        Some(only) if query.from.worker < only => (only, Cursor::default()),
+                        _ => (query.from.worker, query.from.entry),
+                    };
                     let work = Work::List {
                         filter,
                         limit: query.limit,
-                        worker: query.from.worker,
+                        worker,
+                        only: only.is_some(),
                         rows: Vec::new(),
                     };
                     let request = self.wait_for(work, answer, now + PATIENCE);
-                    return self.ask_for_sessions(request, query.from.entry);
+                    return self.ask_for_sessions(request, from);
                 }
                 Err(why) => Err(why),
             },
-            Action::EndSessions(filter) => match sessions::resolve(&filter, &self.registry) {
-                Ok(filter) => {
-                    let left = (0..self.workers.len()).collect();
+            Action::Survey(filter, question) => {
+                return self.survey(&filter, &question, answer, now);
+            }
+            Action::EndSessions(filter) => match self.resolve(&filter) {
+                Ok((filter, only)) => {
+                    let left: Vec<usize> = match only {
+                        Some(only) => vec![only],
+                        None => (0..self.workers.len()).collect(),
+                    };
+                    let asked = left.clone();
                     let work = Work::End { left, ended: 0 };
                     let request = self.wait_for(work, answer, now + PATIENCE);
-                    for worker in &mut self.workers {
+                    for worker in asked {
                         let end = EndRequest::new(request, filter);
-                        worker.send(ToWorker::EndSessions(Box::new(end)));
+                        self.workers[worker].send(ToWorker::EndSessions(Box::new(end)));
                     }
                     return;
                 }
@@ -405,7 +450,7 @@ impl Controller {
             FromWorker::Retired(snapshot) => {
                 tracing::debug!(worker, epoch = snapshot.epoch, "snapshot retired");
             }
-            FromWorker::Sessions(page) => self.take_sessions(worker, &page),
+            FromWorker::Sessions(page) => self.take_sessions(worker, page),
             FromWorker::Ended(end) => self.take_ended(worker, &end),
             FromWorker::Neighbours(page) => self.take_neighbours(&page),
             FromWorker::Event(event) => self.log(event),
@@ -432,6 +477,12 @@ impl Controller {
             }
             Event::Ha(event) => self.log_ha(event),
             Event::PeerVersion { oldest, newest } => {
+                let message = format!(
+                    "the other appliance speaks versions {oldest} to {newest} of the HA protocol, and none of ours"
+                );
+                let details = json!({ "oldest": oldest, "newest": newest });
+                let events = &self.ledger.events;
+                events.publish("ha.peer.version", Severity::Error, message, details);
                 tracing::error!(
                     oldest,
                     newest,

@@ -12,6 +12,7 @@ pub mod config;
 pub mod controller;
 pub mod events;
 pub mod host;
+pub mod logs;
 pub mod metrics;
 pub mod reload;
 pub mod security;

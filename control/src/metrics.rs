@@ -62,6 +62,14 @@ pub fn text(stats: &Stats, status: &Status) -> prometheus::Result<String> {
         let labels = &[("pool", pool.name.as_str())];
         families.gauge(POOL_PORTS, labels, float(pool.ports));
         families.gauge(POOL_SESSIONS, labels, float(pool.sessions));
+        families.counter(POOL_EXHAUSTED, labels, float(pool.exhausted));
+    }
+    for server in &stats.syslog {
+        let labels = &[("server", server.name.as_str())];
+        let connected = f64::from(u8::from(server.connected));
+        families.gauge(SYSLOG_UP, labels, connected);
+        families.counter(SYSLOG_SENT, labels, float(server.counts.sent));
+        families.counter(SYSLOG_LOST, labels, float(server.counts.lost));
     }
     for service in stats.services.iter().take(MOST) {
         let labels = &[("kind", service.kind), ("service", service.name.as_str())];
@@ -203,6 +211,18 @@ const BURST: Family = family(
     "sluice_worker_burst_frames",
     "Frames that a device gave at once, where it gave any.",
 );
+const AGE: Family = family(
+    "sluice_worker_session_age_seconds",
+    "Age of sessions when they ended.",
+);
+const MAPPINGS: Family = family(
+    "sluice_worker_nat_mappings",
+    "Endpoint-independent NAT mappings that a worker has now.",
+);
+const PERSISTENT: Family = family(
+    "sluice_worker_persistent_clients",
+    "Clients that persistence remembers now.",
+);
 const ROUND: Family = family(
     "sluice_worker_round_seconds",
     "Time of rounds that found something.",
@@ -254,6 +274,10 @@ fn worker(families: &mut Families, number: &str, worker: &WorkerStats) {
             | WorkerCounter::HaJoined => {
                 families.gauge(ROLES, &[("worker", number), ("what", name)], value);
             }
+            WorkerCounter::NatMappings => families.gauge(MAPPINGS, alone, value),
+            WorkerCounter::PersistentClients => families.gauge(PERSISTENT, alone, value),
+            // The sum of a histogram, below.
+            WorkerCounter::SessionMs => {}
             _ => families.counter(EVENTS, &[("worker", number), ("event", name)], value),
         }
     }
@@ -269,6 +293,13 @@ fn worker(families: &mut Families, number: &str, worker: &WorkerStats) {
         alone,
         bursts.map(|class| (bound(class), class.count)),
         float(of(WorkerCounter::Received)),
+    );
+    let ages = worker.ages_ms.iter();
+    families.histogram(
+        AGE,
+        alone,
+        ages.map(|class| (bound(class) / 1e3, class.count)),
+        float(of(WorkerCounter::SessionMs)) / 1e3,
     );
     let rounds = worker.rounds_ns.iter();
     families.histogram(
@@ -382,6 +413,22 @@ const POOL_SESSIONS: Family = family(
     "sluice_snat_pool_sessions",
     "Sessions now of the rules and virtual servers that use the pool.",
 );
+const SYSLOG_UP: Family = family(
+    "sluice_syslog_connected",
+    "Whether log lines reach the syslog server.",
+);
+const SYSLOG_SENT: Family = family(
+    "sluice_syslog_sent_lines_total",
+    "Log lines handed to the network for the syslog server.",
+);
+const SYSLOG_LOST: Family = family(
+    "sluice_syslog_lost_lines_total",
+    "Log lines for which there was no room while the syslog server could not be reached.",
+);
+const POOL_EXHAUSTED: Family = family(
+    "sluice_snat_pool_exhausted_packets_total",
+    "Packets that opened no session because no port of the pool was free for them.",
+);
 const SERVER_WEIGHT: Family = family("sluice_server_weight", "Share of new sessions.");
 const SERVER_STATE: Family = family(
     "sluice_server_state",
@@ -395,6 +442,8 @@ struct Flows {
     opened: Family,
     ended: Family,
     refused: Family,
+    /// Of services: ports are theirs.
+    exhausted: Option<Family>,
     sessions: Family,
 }
 
@@ -413,6 +462,10 @@ const SERVICE: Flows = Flows {
         "sluice_service_refused_packets_total",
         "Packets that were not let open a session; of a firewall rule, that it denied.",
     ),
+    exhausted: Some(family(
+        "sluice_service_nat_exhausted_packets_total",
+        "Packets that opened no session because no NAT port was free for them.",
+    )),
     sessions: family("sluice_service_sessions", "Sessions of a service now."),
 };
 
@@ -431,6 +484,7 @@ const SERVER: Flows = Flows {
         "sluice_server_refused_packets_total",
         "Packets that were not let open a session.",
     ),
+    exhausted: None,
     sessions: family("sluice_server_sessions", "Sessions of a real server now."),
 };
 
@@ -453,6 +507,11 @@ fn flows(families: &mut Families, names: &Flows, labels: Labels<'_>, counts: &Co
             FlowCounter::Opened => families.counter(names.opened, labels, count),
             FlowCounter::Ended => families.counter(names.ended, labels, count),
             FlowCounter::Refused => families.counter(names.refused, labels, count),
+            FlowCounter::NatExhausted => {
+                if let Some(family) = names.exhausted {
+                    families.counter(family, labels, count);
+                }
+            }
         }
     }
 }

@@ -44,7 +44,8 @@ impl Service {
             .build()?;
         let tls = security.tls.clone();
         let events = controller.events().clone();
-        let router = api::router(handle.clone(), events, security);
+        let logs = controller.logs().clone();
+        let router = api::router(handle.clone(), events, logs, security);
         let thread = std::thread::Builder::new().name("sluice-control".to_owned());
         let thread = thread.spawn(move || {
             runtime.block_on(async {

@@ -28,6 +28,12 @@ pub(crate) fn controller(text: &str) -> (Controller, Vec<FakeWorker>) {
     (controller, sides.into_iter().map(FakeWorker::new).collect())
 }
 
+/// One that knows no names.
+pub(crate) fn registry() -> crate::compile::Registry {
+    let config = Config::read(Source::toml(WHOLE)).unwrap_or_else(|why| panic!("{why}"));
+    crate::compile::Registry::new(crate::compile::layout(&config))
+}
+
 /// IPv4 sessions first, each at its index.
 pub(crate) struct FakeWorker {
     pub(crate) side: WorkerSide,
@@ -68,8 +74,9 @@ impl FakeWorker {
                     FromWorker::Sessions(page)
                 }
                 ToWorker::EndSessions(mut end) => {
+                    let firewall = &self.side.snapshot.firewall;
                     for session in &mut self.sessions {
-                        if session.is_some_and(|row| end.filter.matches(&row)) {
+                        if session.is_some_and(|row| end.filter.matches(&row, firewall)) {
                             *session = None;
                             end.ended += 1;
                         }
@@ -98,13 +105,14 @@ impl FakeWorker {
         let Some(cursor) = page.cursor else { return };
         assert_eq!(cursor.table, Table::V4);
         let from = cursor.index as usize;
+        let firewall = &self.side.snapshot.firewall;
         let all = self.sessions.len().max(self.invented as usize);
         let mut at = from;
         while at < all && !page.is_full() && at - from < self.slice {
             if at < self.invented as usize {
-                page.offer(&session(at as u16, 2));
+                page.offer(&session(at as u16, 2), firewall);
             } else if let Some(row) = &self.sessions[at] {
-                page.offer(row);
+                page.offer(row, firewall);
             }
             at += 1;
         }

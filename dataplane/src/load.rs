@@ -1,6 +1,7 @@
-//! How busy a worker is: the sizes of its bursts, and the time of its rounds.
+//! How busy a worker is: the sizes of its bursts, the time of its rounds, and how long sessions lived.
 //!
-//! Both are counted in classes of powers of two, once per burst and once per round, never per packet.
+//! The first two are counted in classes of powers of two, once per burst and once per round, never per
+//! packet; ages in the classes of [`AGES_MS`], once per session that ended.
 //! The time comes from whoever calls [`Worker::poll`](crate::worker::Worker::poll), who reads the
 //! clock once per round anyway.
 
@@ -13,6 +14,14 @@ pub const BURST_CLASSES: usize = 7;
 pub const ROUND_CLASSES: usize = 16;
 /// Upper end of the first class of round times, in nanoseconds.
 pub const ROUND_BASE_NS: u64 = 500;
+
+/// The longest that a session of each class lived, in milliseconds; those of one more class, the last,
+/// lived longer.
+pub const AGES_MS: [u32; 10] = [
+    10, 100, 1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000, 21_600_000, 86_400_000,
+];
+/// Classes of ages.
+pub const AGE_CLASSES: usize = AGES_MS.len() + 1;
 
 /// The most frames that a burst of this class has.
 pub const fn burst_bound(class: usize) -> u64 {
@@ -41,6 +50,7 @@ fn class(value: u64, base: u64, classes: usize) -> usize {
 pub(crate) struct Load {
     bursts: [u64; BURST_CLASSES],
     rounds: [u64; ROUND_CLASSES],
+    ages: [u64; AGE_CLASSES],
 }
 
 impl Load {
@@ -56,6 +66,12 @@ impl Load {
         self.rounds[class(ns, ROUND_BASE_NS, ROUND_CLASSES)] += 1;
     }
 
+    /// A session ended so many milliseconds after it was opened.
+    #[inline]
+    pub(crate) fn ended(&mut self, age_ms: u32) {
+        self.ages[AGES_MS.partition_point(|&most| most < age_ms)] += 1;
+    }
+
     pub(crate) fn publish(&self, writer: &mut Writer<'_>) {
         for (class, &count) in self.bursts.iter().enumerate() {
             writer.set(Slot::Burst(class), count);
@@ -63,12 +79,24 @@ impl Load {
         for (class, &count) in self.rounds.iter().enumerate() {
             writer.set(Slot::Round(class), count);
         }
+        for (class, &count) in self.ages.iter().enumerate() {
+            writer.set(Slot::Age(class), count);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_counted_in_the_first_class_that_holds_it() {
+        let mut load = Load::default();
+        for age in [0, 10, 11, 86_400_000, 86_400_001, u32::MAX] {
+            load.ended(age);
+        }
+        assert_eq!(load.ages, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+    }
 
     #[test]
     fn a_bound_belongs_to_its_class_and_the_next_value_to_the_next() {

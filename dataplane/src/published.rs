@@ -105,6 +105,8 @@ counters! {
         SessionsOpened = "sessions_opened",
         /// Sessions ended for any reason.
         SessionsEnded = "sessions_ended",
+        /// Milliseconds that ended sessions had lived, together.
+        SessionMs = "session_ms",
         /// IPv4 sessions, at the moment.
         SessionsV4 = "sessions_v4",
         /// IPv6 sessions, at the moment.
@@ -158,6 +160,12 @@ counters! {
         HaJoined = "ha_joined",
         /// Frames of records that the peer has not acknowledged, at the moment.
         HaLag = "ha_lag",
+        /// Endpoint-independent NAT mappings, at the moment.
+        NatMappings = "nat_mappings",
+        /// Clients that persistence remembers, at the moment.
+        PersistentClients = "persistent_clients",
+        /// Clients that persistence had no room for.
+        PersistenceFull = "persistence_full",
         /// Epoch of the snapshot that it works by, at the moment.
         Epoch = "epoch",
     }
@@ -198,6 +206,8 @@ counters! {
         Ended = "sessions_ended",
         /// Packets that were not let open a session (for a firewall rule: that it denied).
         Refused = "refused",
+        /// Packets that opened no session because no NAT port was free (part of no other counter).
+        NatExhausted = "nat_exhausted",
     }
 }
 
@@ -215,7 +225,8 @@ pub struct Layout {
 const DROPS_AT: usize = WorkerCounter::COUNT;
 const BURSTS_AT: usize = DROPS_AT + DropReason::COUNT;
 const ROUNDS_AT: usize = BURSTS_AT + load::BURST_CLASSES;
-const PORTS_AT: usize = ROUNDS_AT + load::ROUND_CLASSES;
+const AGES_AT: usize = ROUNDS_AT + load::ROUND_CLASSES;
+const PORTS_AT: usize = AGES_AT + load::AGE_CLASSES;
 
 impl Layout {
     fn services_at(&self) -> usize {
@@ -237,6 +248,7 @@ impl Layout {
             Slot::Drop(reason) => DROPS_AT + reason as usize,
             Slot::Burst(class) => BURSTS_AT + within(class, load::BURST_CLASSES)?,
             Slot::Round(class) => ROUNDS_AT + within(class, load::ROUND_CLASSES)?,
+            Slot::Age(class) => AGES_AT + within(class, load::AGE_CLASSES)?,
             Slot::Port(port, counter) => {
                 let port = within(usize::from(port.0), self.ports)?;
                 PORTS_AT + port * PortCounter::COUNT + counter as usize
@@ -264,6 +276,8 @@ pub enum Slot {
     Burst(usize),
     /// Rounds that found something, by the class of the time that they took; see [`load`].
     Round(usize),
+    /// Sessions that ended, by the class of their age; see [`load`].
+    Age(usize),
     /// Of a logical port.
     Port(PortId, PortCounter),
     /// Of a service.

@@ -46,6 +46,11 @@ pub(super) const KINDS: &[Kind] = &[
     kind("/timeouts", "RawTimeouts", "the section `timeouts`"),
     kind("/tcp", "RawTcp", "the section `tcp`"),
     kind("/icmp", "RawIcmp", "the section `icmp`"),
+    kind("/log", "RawLog", "the section `log`"),
+    kind("/log/syslog", "[RawSyslog]", "all syslog servers"),
+    kind("/log/syslog/{name}", "RawSyslog", "a syslog server"),
+    kind("/list", "[RawList]", "all lists of networks"),
+    kind("/list/{name}", "RawList", "a list of networks"),
     kind("/firewall", "RawFirewall", "the section `firewall`"),
     kind(
         "/firewall/rule",

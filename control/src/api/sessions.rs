@@ -1,89 +1,97 @@
-//! `/api/v1/sessions`
+//! `/api/v1/sessions`: pages, a stream, sums, and the end of those that match.
 
-use std::net::IpAddr;
+mod filter;
+mod stream;
 
 use axum::Json;
 use axum::extract::State;
-use ipnet::IpNet;
 use serde::Deserialize;
-use sluice_dataplane::mailbox::TupleFilter;
 use utoipa::IntoParams;
 
 use super::Problem;
-use super::extract::Query;
 use super::problem::mismatch;
-use crate::config::protocol_number;
 use crate::controller::{
-    Action, Ended, Handle, Outcome, SessionCursor, SessionFilter, SessionList, SessionQuery,
+    Action, Ended, GroupBy, Handle, Order, Outcome, Question, SessionCount, SessionCursor,
+    SessionList, SessionQuery, Top,
 };
+use filter::{Conditions, Filtered};
+pub(super) use stream::{__path_stream, stream};
 
 /// Sessions on a page, unless asked otherwise.
 const PAGE: usize = 100;
 /// Sessions on a page at most.
 const MAX_PAGE: usize = 1000;
+/// Groups told of, unless asked otherwise.
+const GROUPS: usize = 10;
 
-/// The query. All conditions must hold. Addresses may be networks (`10.0.0.0/8`).
+/// Which page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Parameters {
+pub(super) struct Paging {
     /// Sessions on the page, 1 to 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<String>,
-    /// `tcp`, `udp`, `icmp`, ... or a number.
-    protocol: Option<String>,
-    /// A TCP state (`established`), or `new` or `replied` for other protocols.
-    state: Option<String>,
-    /// A virtual server's name, or `kind/name` of any service.
-    service: Option<String>,
-    /// A real server, `pool/name`.
-    server: Option<String>,
-    /// Any of the four addresses.
-    address: Option<String>,
-    /// Any of the four ports.
-    port: Option<u16>,
-    /// Source of the opener's packets, as they arrive.
-    source: Option<String>,
-    /// Its port.
-    source_port: Option<u16>,
-    /// Destination of the opener's packets, as they arrive.
-    destination: Option<String>,
-    /// Its port.
-    destination_port: Option<u16>,
-    /// Source of the packets that answer, as they arrive.
-    reply_source: Option<String>,
-    /// Its port.
-    reply_source_port: Option<u16>,
-    /// Destination of the packets that answer, as they arrive.
-    reply_destination: Option<String>,
-    /// Its port.
-    reply_destination_port: Option<u16>,
-    /// `DELETE` without any condition wants it in so many words: `all=true`.
+}
+
+/// What `DELETE` wants besides.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Really {
+    /// Without any condition, `DELETE` wants it in so many words: `all=true`.
     all: bool,
+}
+
+/// Which groups.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Grouping {
+    /// What sessions are grouped by: `source` (by default), `destination`, `endpoint`, `service`,
+    /// `server`.
+    #[param(inline)]
+    by: GroupBy,
+    /// What counts: `bytes` (by default), `packets` or `sessions`.
+    #[param(inline)]
+    order: Order,
+    /// Groups, 1 to 1000; 10 by default.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// Nothing besides the filter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Nothing {}
+
+fn within(limit: Option<usize>, usual: usize) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(usual);
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    let why = format!("limit={limit} is out of range; write a number from 1 to {MAX_PAGE}");
+    Err(Problem::bad_request(why))
 }
 
 /// A page of sessions
 ///
 /// Every session that lives while the pages are read is on exactly one of them.
 #[utoipa::path(get, path = "/sessions", tag = "state", operation_id = "listSessions",
-    params(Parameters), responses((status = 200, body = SessionList)))]
+    params(Conditions, Paging), responses((status = 200, body = SessionList)))]
 pub(super) async fn list(
     State(handle): State<Handle>,
-    Query(asked): Query<Parameters>,
+    Filtered(filter, page): Filtered<Paging>,
 ) -> Result<Json<SessionList>, Problem> {
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        let why = format!("limit={limit} is out of range; write a number from 1 to {MAX_PAGE}");
-        return Err(Problem::bad_request(why));
-    }
-    let from = match &asked.cursor {
+    let limit = within(page.limit, PAGE)?;
+    let from = match &page.cursor {
         None => SessionCursor::default(),
         Some(text) => text.parse().map_err(|()| {
             Problem::bad_request(format!("cursor={text} is not one that was given out"))
         })?,
     };
-    let filter = asked.filter()?;
     let query = SessionQuery {
         filter,
         limit,
@@ -97,17 +105,12 @@ pub(super) async fn list(
 
 /// End the sessions that match
 #[utoipa::path(delete, path = "/sessions", tag = "state", operation_id = "endSessions",
-    params(Parameters), responses((status = 200, body = Ended)))]
+    params(Conditions, Really), responses((status = 200, body = Ended)))]
 pub(super) async fn end(
     State(handle): State<Handle>,
-    Query(asked): Query<Parameters>,
+    Filtered(filter, really): Filtered<Really>,
 ) -> Result<Json<Ended>, Problem> {
-    if asked.limit.is_some() || asked.cursor.is_some() {
-        let why = "limit and cursor mean nothing here: all sessions that match are ended";
-        return Err(Problem::bad_request(why));
-    }
-    let filter = asked.filter()?;
-    if filter.is_empty() && !asked.all {
+    if filter.is_empty() && !really.all {
         let why = "without a condition this ends all sessions; write all=true if that is meant";
         return Err(Problem::bad_request(why));
     }
@@ -117,46 +120,39 @@ pub(super) async fn end(
     }
 }
 
-impl Parameters {
-    fn filter(&self) -> Result<SessionFilter, Problem> {
-        let proto = self.protocol.as_deref().map(|text| {
-            protocol_number(text)
-                .ok_or_else(|| Problem::bad_request(format!("protocol={text} is not known")))
-        });
-        Ok(SessionFilter {
-            proto: proto.transpose()?,
-            state: self.state.clone(),
-            service: self.service.clone(),
-            server: self.server.clone(),
-            address: network("address", self.address.as_deref())?,
-            port: self.port,
-            original: TupleFilter {
-                src: network("source", self.source.as_deref())?,
-                dst: network("destination", self.destination.as_deref())?,
-                sport: self.source_port,
-                dport: self.destination_port,
-            },
-            reply: TupleFilter {
-                src: network("reply_source", self.reply_source.as_deref())?,
-                dst: network("reply_destination", self.reply_destination.as_deref())?,
-                sport: self.reply_source_port,
-                dport: self.reply_destination_port,
-            },
-        })
+/// How many sessions match
+///
+/// By protocol, state and worker as well. Workers look through their tables beside their work; ten
+/// million sessions take seconds.
+#[utoipa::path(get, path = "/sessions/count", tag = "state", operation_id = "countSessions",
+    params(Conditions), responses((status = 200, body = SessionCount)))]
+pub(super) async fn count(
+    State(handle): State<Handle>,
+    Filtered(filter, Nothing {}): Filtered<Nothing>,
+) -> Result<Json<SessionCount>, Problem> {
+    match handle.call(Action::Survey(filter, Question::Count)).await? {
+        Outcome::Count(count) => Ok(Json(count)),
+        _ => Err(mismatch()),
     }
 }
 
-fn network(key: &str, text: Option<&str>) -> Result<Option<IpNet>, Problem> {
-    let Some(text) = text else {
-        return Ok(None);
+/// Who has most
+///
+/// Hosts, services or real servers with the most bytes, packets or sessions, in the sessions that live
+/// now and match.
+#[utoipa::path(get, path = "/sessions/top", tag = "state", operation_id = "topSessions",
+    params(Conditions, Grouping), responses((status = 200, body = Top)))]
+pub(super) async fn top(
+    State(handle): State<Handle>,
+    Filtered(filter, grouping): Filtered<Grouping>,
+) -> Result<Json<Top>, Problem> {
+    let question = Question::Top {
+        by: grouping.by,
+        order: grouping.order,
+        limit: within(grouping.limit, GROUPS)?,
     };
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) => Ok(Some(network)),
-        Err(_) => Err(Problem::bad_request(format!(
-            "{key}={text} is not an address or network"
-        ))),
+    match handle.call(Action::Survey(filter, question)).await? {
+        Outcome::Top(top) => Ok(Json(top)),
+        _ => Err(mismatch()),
     }
 }

@@ -18,6 +18,7 @@ mod access;
 mod console;
 mod door;
 mod many;
+mod state;
 
 struct Lab {
     service: Service,
@@ -476,7 +477,11 @@ fn the_document_is_whole_and_says_what_is_there() {
             .replace("{to}", "0.0.0.0%2F0");
         let real = match path {
             path if path.contains("/server/") => real.replace("{name}", "web1"),
-            path if path.contains("/port/") => real.replace("{name}", "inside"),
+            path if path.contains("/list/") => real.replace("{name}", "office"),
+            path if path.contains("/syslog/") => real.replace("{name}", "near"),
+            path if path.contains("/port/") || path.contains("/devices/") => {
+                real.replace("{name}", "inside")
+            }
             path if path.contains("snat") => real.replace("{name}", "internet"),
             path if path.contains("static") => real.replace("{name}", "mail"),
             path if path.contains("virtual") => real.replace("{name}", "web"),

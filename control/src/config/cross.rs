@@ -57,10 +57,14 @@ fn unique<T: PartialEq>(
 
 fn names(config: &Config, top: &Place<'_>) {
     let firewall = top.key("firewall");
-    let lists: [(Place<'_>, Vec<&Name>); 8] = [
+    let lists: [(Place<'_>, Vec<&Name>); 9] = [
         (
             top.key("ha").key("group"),
             config.ha_groups.iter().map(|x| &x.name).collect(),
+        ),
+        (
+            top.key("list"),
+            config.lists.iter().map(|x| &x.name).collect(),
         ),
         (
             top.key("port"),

@@ -34,7 +34,8 @@ pub(super) fn milliseconds(text: &str, place: &Place<'_>) -> Option<u32> {
     }
 }
 
-fn parse(text: &str) -> Option<u64> {
+/// Milliseconds of any length of time.
+pub fn parse(text: &str) -> Option<u64> {
     let mut rest = text.trim();
     let mut total: u64 = 0;
     if rest.is_empty() {

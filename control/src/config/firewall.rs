@@ -3,11 +3,12 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::list::networks;
 use super::names::{Name, ZoneIndex};
 use super::place::{Place, optional};
 use super::raw::section;
 use super::timeouts::{RawTimeouts, TimeoutOverrides};
-use super::value::{Loose, PortRange, Several, has_ports, network, ports, protocol, several, word};
+use super::value::{Loose, PortRange, Several, has_ports, ports, protocol, several, word};
 
 /// `[firewall]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -132,12 +133,8 @@ impl RawRule {
             })
         };
         let (from, to) = (zone("from", &self.from), zone("to", &self.to));
-        let source = several(self.source.as_ref(), &place.key("source"), network);
-        let destination = several(
-            self.destination.as_ref(),
-            &place.key("destination"),
-            network,
-        );
+        let source = networks(self.source.as_ref(), &place.key("source"));
+        let destination = networks(self.destination.as_ref(), &place.key("destination"));
         let protocol = optional(self.protocol.as_ref(), |item| {
             protocol(item, &place.key("protocol"))
         });

@@ -3,12 +3,11 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::list::networks;
 use super::names::{Name, ZoneIndex};
 use super::place::{Place, optional};
 use super::raw::section;
-use super::value::{
-    Loose, PortRange, Several, has_ports, network, number, ports, protocol, several,
-};
+use super::value::{Loose, PortRange, Several, has_ports, number, ports, protocol, several};
 
 /// `[host]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -88,7 +87,7 @@ impl RawAllow {
         let from = optional(self.from.as_deref(), |name| {
             place.names().zone(name, &place.key("from"))
         });
-        let source = several(self.source.as_ref(), &place.key("source"), network);
+        let source = networks(self.source.as_ref(), &place.key("source"));
         let protocol = optional(self.protocol.as_ref(), |item| {
             protocol(item, &place.key("protocol"))
         });

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::RawConfig;
+use super::list::RawList;
 use super::place::Place;
 
 /// A name: 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first.
@@ -65,6 +67,9 @@ pub(super) struct Names {
     ports: Vec<String>,
     snat_pools: Vec<String>,
     pools: Vec<String>,
+    lists: Vec<String>,
+    /// Of the lists, in their order.
+    networks: Vec<Vec<IpNet>>,
 }
 
 impl Names {
@@ -81,6 +86,8 @@ impl Names {
             ports: raw.port.iter().map(|port| text(&port.name)).collect(),
             snat_pools: raw.snat_pool.iter().map(|pool| text(&pool.name)).collect(),
             pools: raw.pool.iter().map(|pool| text(&pool.name)).collect(),
+            lists: raw.list.iter().map(|list| text(&list.name)).collect(),
+            networks: raw.list.iter().map(RawList::networks).collect(),
         }
     }
 
@@ -105,6 +112,12 @@ impl Names {
 
     pub(super) fn pool(&self, text: &str, place: &Place<'_>) -> Option<PoolIndex> {
         find(&self.pools, text, place, "pool", "a [[pool]]").map(PoolIndex)
+    }
+
+    /// The networks of a list.
+    pub(super) fn list(&self, text: &str, place: &Place<'_>) -> Option<&[IpNet]> {
+        let index = find(&self.lists, text, place, "list", "a [[list]]")?;
+        self.networks.get(index).map(Vec::as_slice)
     }
 }
 

@@ -8,6 +8,8 @@ use super::forward::RawForward;
 use super::ha::RawHa;
 use super::host::RawHost;
 use super::icmp::RawIcmp;
+use super::list::RawList;
+use super::log::RawLog;
 use super::pool::RawPool;
 use super::port::RawPort;
 use super::route::RawRoute;
@@ -48,6 +50,9 @@ pub struct RawConfig {
     /// `[api]`
     #[serde(default, skip_serializing_if = "is_default")]
     pub api: RawApi,
+    /// `[log]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log: RawLog,
     /// `[ha]`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha: Option<RawHa>,
@@ -57,6 +62,9 @@ pub struct RawConfig {
     /// `[[route]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RawRoute>,
+    /// `[[list]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub list: Vec<RawList>,
     /// `[firewall]`
     #[serde(default, skip_serializing_if = "is_default")]
     pub firewall: RawFirewall,

@@ -2,11 +2,12 @@
 
 use ipnet::IpNet;
 
+use super::list::networks;
 use super::names::{Name, SnatPoolIndex, ZoneIndex};
 use super::place::{Place, optional};
 use super::raw::section;
 use super::timeouts::{RawTimeouts, TimeoutOverrides};
-use super::value::{Loose, Several, network, number, protocol, several};
+use super::value::{Loose, Several, number, protocol};
 
 section! {
     /// `[[snat]]`
@@ -81,12 +82,8 @@ impl RawSnat {
             })
         };
         let (from, to) = (zone("from", &self.from), zone("to", &self.to));
-        let source = several(self.source.as_ref(), &place.key("source"), network);
-        let destination = several(
-            self.destination.as_ref(),
-            &place.key("destination"),
-            network,
-        );
+        let source = networks(self.source.as_ref(), &place.key("source"));
+        let destination = networks(self.destination.as_ref(), &place.key("destination"));
         let protocol = optional(self.protocol.as_ref(), |item| {
             protocol(item, &place.key("protocol"))
         });

@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::change::{CandidateView, Change, Committed, PartOf, PartView, Revisions, Which};
 use super::ha::Ha;
 use super::roles::Duty;
+use super::state::{DeviceState, DropState, PortState, WorkerState};
 use super::stats::Stats;
 use super::status::Status;
+use super::survey::{Question, SessionCount, SnatUse, Top};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
 use crate::config::{Config, ConfigError, Path};
@@ -57,6 +59,16 @@ pub enum Action {
     ListSessions(SessionQuery),
     /// End the sessions that match.
     EndSessions(SessionFilter),
+    /// Add up all sessions that match.
+    Survey(SessionFilter, Question),
+    /// How busy workers are.
+    ListWorkers,
+    /// Why frames were dropped.
+    ListDrops,
+    /// Ports, with what they and their devices count.
+    ListPorts,
+    /// All that a device counts, by its driver's names; of the device or of a port on it.
+    ReadDevice(String),
     /// The neighbour tables.
     ListNeighbours,
     /// The routes.
@@ -99,6 +111,20 @@ pub enum Outcome {
     Sessions(SessionList),
     /// Of [`Action::EndSessions`].
     Ended(Ended),
+    /// Of [`Question::Count`].
+    Count(SessionCount),
+    /// Of [`Question::Top`].
+    Top(Top),
+    /// Of [`Question::SnatPorts`].
+    SnatPools(Vec<SnatUse>),
+    /// Of [`Action::ListWorkers`].
+    Workers(Vec<WorkerState>),
+    /// Of [`Action::ListDrops`].
+    Drops(Vec<DropState>),
+    /// Of [`Action::ListPorts`].
+    Ports(Vec<PortState>),
+    /// Of [`Action::ReadDevice`].
+    Device(Box<DeviceState>),
     /// Of [`Action::ListNeighbours`].
     Neighbours(Vec<Neighbour>),
     /// Of [`Action::ListRoutes`].
@@ -205,6 +231,18 @@ pub struct SessionFilter {
     pub service: Option<String>,
     /// A real server, `pool/name`.
     pub server: Option<String>,
+    /// A firewall rule that lets it through today.
+    pub rule: Option<String>,
+    /// The worker that has it.
+    pub worker: Option<usize>,
+    /// Whether the peer owns it, and this is a copy.
+    pub replica: Option<bool>,
+    /// Opened at least so many milliseconds ago.
+    pub min_age_ms: Option<u32>,
+    /// Opened at most so many milliseconds ago.
+    pub max_age_ms: Option<u32>,
+    /// Without a packet for at least so many milliseconds.
+    pub min_idle_ms: Option<u32>,
     /// Any of the four addresses.
     pub address: Option<IpNet>,
     /// Any of the four ports.
@@ -310,6 +348,8 @@ pub struct SessionView {
     pub idle_ms: u32,
     /// Milliseconds until it ends, if no packet comes.
     pub expires_ms: u32,
+    /// `this` node, or `peer`, and then it is a copy.
+    pub owner: &'static str,
 }
 
 /// One direction of a session.

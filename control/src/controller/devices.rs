@@ -9,6 +9,8 @@ pub trait Devices: Send {
     fn link(&mut self, device: DeviceId) -> Link;
     /// What the device itself counts.
     fn counters(&mut self, device: DeviceId) -> DeviceCounters;
+    /// All that the device counts, by its driver's names.
+    fn extended(&mut self, device: DeviceId) -> Vec<(String, u64)>;
     /// Packet buffers of all pools together.
     fn buffers(&mut self) -> Buffers;
 }
@@ -66,6 +68,10 @@ impl Devices for NoDevices {
 
     fn counters(&mut self, _: DeviceId) -> DeviceCounters {
         DeviceCounters::default()
+    }
+
+    fn extended(&mut self, _: DeviceId) -> Vec<(String, u64)> {
+        Vec::new()
     }
 
     fn buffers(&mut self) -> Buffers {

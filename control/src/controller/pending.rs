@@ -9,6 +9,7 @@ use sluice_dataplane::snapshot::PortId;
 
 use super::action::Answer;
 use super::change::Committed;
+use super::survey::Survey;
 
 /// An action that is not done yet.
 #[derive(Debug)]
@@ -29,10 +30,14 @@ pub(super) enum Work {
         filter: Filter,
         limit: usize,
         worker: usize,
+        /// Ask no other.
+        only: bool,
         rows: Vec<(usize, SessionRow)>,
     },
     /// Workers that have not answered, and what the others ended.
     End { left: Vec<usize>, ended: u64 },
+    /// Pages come from all workers at once, and are added up.
+    Survey(Survey),
     /// Workers are asked one after the other; the latest news of each neighbour.
     Neighbours {
         worker: usize,
@@ -46,7 +51,9 @@ impl Work {
         match self {
             Self::Adopt(_) => 0,
             Self::List { worker, .. } | Self::Neighbours { worker, .. } => *worker,
-            Self::End { left, .. } => left.first().copied().unwrap_or(0),
+            Self::End { left, .. } | Self::Survey(Survey { left, .. }) => {
+                left.first().copied().unwrap_or(0)
+            }
         }
     }
 }

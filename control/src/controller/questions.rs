@@ -21,6 +21,7 @@ impl Controller {
                     limit,
                     worker,
                     rows,
+                    ..
                 },
             ..
         }) = self.pending.get(&request)
@@ -48,17 +49,20 @@ impl Controller {
         self.answer(request, Ok(Outcome::Sessions(list)));
     }
 
-    pub(super) fn take_sessions(&mut self, from: usize, page: &SessionPage) {
+    pub(super) fn take_sessions(&mut self, from: usize, page: Box<SessionPage>) {
+        let all = self.workers.len();
         let Some(Pending {
-            work: Work::List { worker, rows, .. },
+            work: Work::List {
+                worker, rows, only, ..
+            },
             ..
         }) = self.pending.get_mut(&page.request)
         else {
-            return;
+            return self.take_survey(from, page);
         };
         rows.extend(page.rows.iter().map(|row| (from, *row)));
         if page.cursor.is_none() {
-            *worker += 1;
+            *worker = if *only { all } else { *worker + 1 };
         }
         self.ask_for_sessions(page.request, page.cursor.unwrap_or_default());
     }

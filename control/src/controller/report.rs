@@ -9,7 +9,7 @@ use sluice_dataplane::snapshot::{Port, PortId, ServerId, ServiceId};
 
 use super::Controller;
 use super::action::Route;
-use super::stats::{DeviceStats, Reading, SnatPoolStats, Stats};
+use super::stats::{DeviceStats, Reading, ServiceStats, SnatPoolStats, Stats};
 use super::status::{PortStatus, SessionStatus, Status, WorkerStatus};
 
 impl Controller {
@@ -19,7 +19,7 @@ impl Controller {
     }
 
     /// Logical ports that the configuration has, by number.
-    fn living_ports(&self) -> impl Iterator<Item = (PortId, &Port)> {
+    pub(super) fn living_ports(&self) -> impl Iterator<Item = (PortId, &Port)> {
         let names = self.config.ports.iter().map(|port| port.name.as_str());
         names.filter_map(|name| {
             let mut ports = (0..).map(PortId).zip(&self.snapshot.ports);
@@ -96,11 +96,7 @@ impl Controller {
                 counters: self.devices.counters(at),
             });
         }
-        let services = (0..).map(ServiceId).zip(&snapshot.service_names);
-        let services: Vec<_> = services
-            .filter(|(_, name)| name.is_some())
-            .filter_map(|(id, _)| reading.service(id, &self.registry))
-            .collect();
+        let services = self.service_stats(&reading);
         let servers = (0..).map(ServerId).zip(&snapshot.servers);
         Stats {
             uptime_ms: self.uptime_ms(now),
@@ -111,12 +107,21 @@ impl Controller {
                 .map(|(id, port)| reading.port(&port.name, id))
                 .collect(),
             devices,
+            syslog: self.logs.servers(),
             snat_pools: SnatPoolStats::of(&self.config, &services),
             services,
             servers: servers
                 .filter_map(|(id, server)| Some(reading.server(id, server.as_ref()?)))
                 .collect(),
         }
+    }
+
+    pub(super) fn service_stats(&self, reading: &Reading) -> Vec<ServiceStats> {
+        let services = (0..).map(ServiceId).zip(&self.snapshot.service_names);
+        services
+            .filter(|(_, name)| name.is_some())
+            .filter_map(|(id, _)| reading.service(id, &self.registry))
+            .collect()
     }
 
     pub(super) fn routes(&self) -> Vec<Route> {

@@ -31,6 +31,10 @@ pub(super) fn resolve(filter: &SessionFilter, registry: &Registry) -> Result<Fil
         let found = registry.service_by_name(kind, plain);
         found.ok_or_else(|| unknown("service", name))
     });
+    let rule = filter.rule.as_deref().map(|name| {
+        let found = registry.service_by_name("firewall", name);
+        found.ok_or_else(|| unknown("firewall rule", name))
+    });
     let server = filter.server.as_deref().map(|name| {
         let found = registry.server_by_name(name);
         found.ok_or_else(|| unknown("real server", name))
@@ -40,6 +44,11 @@ pub(super) fn resolve(filter: &SessionFilter, registry: &Registry) -> Result<Fil
         state: state.transpose()?,
         service: service.transpose()?,
         server: server.transpose()?,
+        rule: rule.transpose()?,
+        replica: filter.replica,
+        min_age_ms: filter.min_age_ms,
+        max_age_ms: filter.max_age_ms,
+        min_idle_ms: filter.min_idle_ms,
         address: filter.address,
         port: filter.port,
         original: filter.original,
@@ -61,6 +70,7 @@ pub(super) fn view(worker: usize, row: &SessionRow, registry: &Registry) -> Sess
         age_ms: row.age_ms,
         idle_ms: row.idle_ms,
         expires_ms: row.expires_ms,
+        owner: if row.replica { "peer" } else { "this" },
     }
 }
 
@@ -77,7 +87,7 @@ fn flow(tuple: &Tuple, row: &SessionRow, direction: usize, registry: &Registry) 
     }
 }
 
-fn state_name(protocol: u8, state: u8) -> &'static str {
+pub(super) fn state_name(protocol: u8, state: u8) -> &'static str {
     if protocol == proto::TCP {
         return State::from_u8(state).name();
     }

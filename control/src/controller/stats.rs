@@ -13,6 +13,7 @@ use sluice_dataplane::snapshot::{PortId, ServerId, ServerState, ServiceId};
 use super::devices::{DeviceCounters, Link};
 use crate::compile::Registry;
 use crate::config::{Config, NewSource};
+use crate::logs::SyslogState;
 
 /// Counters by name.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -36,6 +37,8 @@ pub struct Stats {
     pub servers: Vec<ServerStats>,
     /// SNAT pools, in the order of the configuration.
     pub snat_pools: Vec<SnatPoolStats>,
+    /// Syslog servers, in the order of the configuration.
+    pub syslog: Vec<SyslogState>,
 }
 
 /// How many of something there were, of one class of sizes.
@@ -68,6 +71,8 @@ pub struct WorkerStats {
     pub bursts: Vec<Class>,
     /// Rounds that found something, by the nanoseconds that they took.
     pub rounds_ns: Vec<Class>,
+    /// Sessions that ended, by the milliseconds that they had lived.
+    pub ages_ms: Vec<Class>,
 }
 
 impl WorkerStats {
@@ -86,6 +91,10 @@ impl WorkerStats {
             up_to: load::round_bound(class),
             count: values.get(Slot::Round(class)),
         });
+        let ages = (0..load::AGE_CLASSES).map(|class| Class {
+            up_to: load::AGES_MS.get(class).map(|&most| u64::from(most)),
+            count: values.get(Slot::Age(class)),
+        });
         let in_rings =
             count(WorkerCounter::HandedOver).wrapping_sub(count(WorkerCounter::TakenOver));
         Self {
@@ -99,6 +108,7 @@ impl WorkerStats {
                 .collect(),
             bursts: bursts.collect(),
             rounds_ns: rounds.collect(),
+            ages_ms: ages.collect(),
         }
     }
 }
@@ -168,6 +178,8 @@ pub struct SnatPoolStats {
     pub ports: u64,
     /// Sessions now of the rules, forwards and virtual servers that use it.
     pub sessions: u64,
+    /// Packets of them that opened no session because no port was free.
+    pub exhausted: u64,
 }
 
 impl SnatPoolStats {
@@ -180,6 +192,7 @@ impl SnatPoolStats {
                 name: pool.name.to_string(),
                 ports: pool.addresses.len() as u64 * (u64::from(pool.ports.1 - pool.ports.0) + 1),
                 sessions: 0,
+                exhausted: 0,
             })
             .collect();
         let of_source = |source| match source {
@@ -192,16 +205,22 @@ impl SnatPoolStats {
         let forwards = forwards.map(|it| ("forward", &it.name, of_source(it.source)));
         let servers = config.virtual_servers.iter();
         let servers = servers.map(|it| ("virtual_server", &it.name, it.snat_pool));
-        let sessions: HashMap<(&str, &str), u64> = services
+        let exhausted = FlowCounter::NatExhausted.name();
+        let sums: HashMap<(&str, &str), (u64, u64)> = services
             .iter()
-            .map(|it| ((it.kind, it.name.as_str()), it.sessions))
+            .map(|it| {
+                let exhausted = it.counts.get(exhausted).copied().unwrap_or(0);
+                ((it.kind, it.name.as_str()), (it.sessions, exhausted))
+            })
             .collect();
         for (kind, name, pool) in rules.chain(forwards).chain(servers) {
             let Some(pool) = pool.and_then(|pool| pools.get_mut(pool.0)) else {
                 continue;
             };
             let name = name.as_str();
-            pool.sessions += sessions.get(&(kind, name)).copied().unwrap_or(0);
+            let (sessions, exhausted) = sums.get(&(kind, name)).copied().unwrap_or_default();
+            pool.sessions += sessions;
+            pool.exhausted += exhausted;
         }
         pools
     }

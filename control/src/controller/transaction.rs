@@ -182,6 +182,7 @@ impl Controller {
             revision,
             epoch = committed.epoch,
             author = terms.author,
+            comment = terms.comment,
             "{message}"
         );
         self.ledger
@@ -201,6 +202,7 @@ impl Controller {
         for worker in &mut self.workers {
             worker.swap(Arc::clone(&self.snapshot));
         }
+        self.follow_logs();
         if let Err(error) = self.follow_host() {
             tracing::error!(%error, "there is no host interface; restart Sluice to try again");
         }

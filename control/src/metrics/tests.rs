@@ -87,6 +87,9 @@ fn fill(worker: &mut FakeWorker, from: u64) {
         for class in 0..load::ROUND_CLASSES {
             writer.set(Slot::Round(class), value());
         }
+        for class in 0..load::AGE_CLASSES {
+            writer.set(Slot::Age(class), value());
+        }
         for &counter in PortCounter::ALL {
             writer.set(Slot::Port(PortId(0), counter), value());
         }
@@ -137,6 +140,10 @@ fn every_frame_is_accounted_for_and_every_counter_is_told_once() {
             format!("sluice_worker_round_seconds_bucket{{worker=\"{worker}\",le=\"+Inf\"}}");
         let all = count(&mut (0..load::ROUND_CLASSES).map(Slot::Round));
         assert_eq!(samples[&rounds], all as f64);
+        let second =
+            format!("sluice_worker_session_age_seconds_bucket{{worker=\"{worker}\",le=\"1\"}}");
+        let three = count(&mut (0..3).map(Slot::Age));
+        assert_eq!(samples[&second], three as f64);
     }
     let told = samples["sluice_port_receive_bytes_total{port=\"outside\"}"];
     let counted = published.sum(Slot::Port(PortId(0), PortCounter::RxBytes));
@@ -221,7 +228,8 @@ fn promtool_has_nothing_to_say_against_names_and_units() {
 
 #[test]
 fn alerts_and_dashboard_are_about_series_that_exist() {
-    let (mut controller, _workers) = controller(WHOLE);
+    let (controller, _workers) = controller(WHOLE);
+    let mut controller = controller.with_logs(crate::logs::Logs::default());
     let text = page(&mut controller);
     let known: HashSet<&str> = text
         .lines()

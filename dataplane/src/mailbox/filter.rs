@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use sluice_wire::{Tuple, proto};
 
 use super::SessionRow;
+use crate::firewall::Firewall;
 use crate::snapshot::{ServerId, ServiceId};
 
 /// Conditions that must all hold; `None` always holds.
@@ -19,6 +20,16 @@ pub struct Filter {
     pub service: Option<ServiceId>,
     /// The real server it was given to.
     pub server: Option<ServerId>,
+    /// The firewall rule that lets it through today, be it counted for a service or for the rule.
+    pub rule: Option<ServiceId>,
+    /// Whether the peer owns it, and this is a copy.
+    pub replica: Option<bool>,
+    /// Opened at least so many milliseconds ago.
+    pub min_age_ms: Option<u32>,
+    /// Opened at most so many milliseconds ago.
+    pub max_age_ms: Option<u32>,
+    /// Without a packet for at least so many milliseconds.
+    pub min_idle_ms: Option<u32>,
     /// Any of the four addresses, before or after translation.
     pub address: Option<IpNet>,
     /// Any of the four ports.
@@ -35,8 +46,9 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// Whether it holds for this one.
-    pub fn matches(&self, row: &SessionRow) -> bool {
+    /// Whether it holds for this one, under this firewall. Asking for a rule costs a walk through the
+    /// rules, and is the last that is looked at.
+    pub fn matches(&self, row: &SessionRow, firewall: &Firewall) -> bool {
         let tuples = [&row.original, &row.reply];
         holds(self.proto, row.original.proto)
             && self.state.is_none_or(|state| state.matches(row))
@@ -54,6 +66,14 @@ impl Filter {
             })
             && self.original.matches(&row.original)
             && self.reply.matches(&row.reply)
+            && holds(self.replica, row.replica)
+            && self.min_age_ms.is_none_or(|least| row.age_ms >= least)
+            && self.max_age_ms.is_none_or(|most| row.age_ms <= most)
+            && self.min_idle_ms.is_none_or(|least| row.idle_ms >= least)
+            && self.rule.is_none_or(|rule| {
+                let [from, to] = row.zones;
+                firewall.decide(from, to, &row.original).service == rule
+            })
     }
 }
 
@@ -110,6 +130,7 @@ fn within(wanted: Option<IpNet>, found: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::Rule;
 
     fn row() -> SessionRow {
         let original = Tuple {
@@ -133,12 +154,12 @@ mod tests {
             state: 3,
             service: ServiceId(4),
             server: ServerId(5),
-            replica: false,
-            age_ms: 1,
-            idle_ms: 1,
+            age_ms: 10_000,
+            idle_ms: 500,
             expires_ms: 1,
             packets: [1, 1],
             bytes: [40, 40],
+            replica: false,
         }
     }
 
@@ -180,6 +201,17 @@ mod tests {
             Filter {
                 proto: Some(6),
                 state: Some(StateFilter::Tcp(3)),
+                ..base
+            },
+            Filter {
+                replica: Some(false),
+                min_age_ms: Some(10_000),
+                max_age_ms: Some(10_000),
+                min_idle_ms: Some(500),
+                ..base
+            },
+            Filter {
+                rule: Some(ServiceId(7)),
                 ..base
             },
         ];
@@ -227,12 +259,45 @@ mod tests {
                 address: net("2001:db8::/32"),
                 ..base
             },
+            Filter {
+                replica: Some(true),
+                ..base
+            },
+            Filter {
+                min_age_ms: Some(10_001),
+                ..base
+            },
+            Filter {
+                max_age_ms: Some(9999),
+                ..base
+            },
+            Filter {
+                min_idle_ms: Some(501),
+                ..base
+            },
+            Filter {
+                rule: Some(ServiceId(8)),
+                ..base
+            },
         ];
+        let rule = |service, ports| Rule {
+            from: None,
+            to: None,
+            source: Vec::new(),
+            destination: Vec::new(),
+            proto: None,
+            ports,
+            allow: true,
+            service: ServiceId(service),
+            timeouts: 0,
+        };
+        let rules = vec![rule(7, vec![(80, 80)]), rule(8, Vec::new())];
+        let firewall = Firewall::new(2, rules, Vec::new());
         for filter in holds {
-            assert!(filter.matches(&row()), "{filter:?}");
+            assert!(filter.matches(&row(), &firewall), "{filter:?}");
         }
         for filter in fails {
-            assert!(!filter.matches(&row()), "{filter:?}");
+            assert!(!filter.matches(&row(), &firewall), "{filter:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use sluice_wire::Tuple;
 
 use super::{Filter, RequestId};
+use crate::firewall::Firewall;
 use crate::snapshot::{ServerId, ServiceId};
 
 /// One of a worker's two session tables.
@@ -53,9 +54,9 @@ impl SessionPage {
         self.rows.len() == self.rows.capacity()
     }
 
-    /// Takes the row if it matches. True if the page is full afterwards.
-    pub fn offer(&mut self, row: &SessionRow) -> bool {
-        if !self.is_full() && self.filter.matches(row) {
+    /// Takes the row if it matches under this firewall. True if the page is full afterwards.
+    pub fn offer(&mut self, row: &SessionRow, firewall: &Firewall) -> bool {
+        if !self.is_full() && self.filter.matches(row, firewall) {
             self.rows.push(*row);
         }
         self.is_full()

@@ -15,6 +15,7 @@ fn every_slot() -> Vec<Slot> {
     slots.extend(DropReason::ALL.iter().map(|&r| Slot::Drop(r)));
     slots.extend((0..load::BURST_CLASSES).map(Slot::Burst));
     slots.extend((0..load::ROUND_CLASSES).map(Slot::Round));
+    slots.extend((0..load::AGE_CLASSES).map(Slot::Age));
     for port in 0..3 {
         slots.extend(
             PortCounter::ALL

@@ -23,6 +23,8 @@ use crate::timeouts::Timeouts;
 const PER_POLL: usize = 4;
 /// Table entries looked at per poll.
 const SLICE: u32 = 256;
+/// The same where each is held against the firewall's rules, which may be thousands.
+const RULE_SLICE: u32 = 16;
 /// Sessions ended per poll.
 const END_SLICE: usize = 32;
 /// Neighbours shown per poll.
@@ -136,10 +138,10 @@ impl<I: Io> Worker<I> {
         let Some(Cursor { table, index }) = page.cursor else {
             return true;
         };
-        let sets = &self.snapshot.timeouts;
+        let snapshot = &self.snapshot;
         let next = match table {
-            Table::V4 => list_in(V4::table(&self.tables), sets, self.now, index, page),
-            Table::V6 => list_in(V6::table(&self.tables), sets, self.now, index, page),
+            Table::V4 => list_in(V4::table(&self.tables), snapshot, self.now, index, page),
+            Table::V6 => list_in(V6::table(&self.tables), snapshot, self.now, index, page),
         };
         page.cursor = next_cursor(table, next);
         page.cursor.is_none() || page.is_full()
@@ -162,10 +164,12 @@ impl<I: Io> Worker<I> {
     fn end_in<F: PerFamily>(&mut self, filter: &Filter, from: u32) -> (Option<u32>, u64) {
         let mut found = ArrayVec::<SessionId, END_SLICE>::new();
         let table = F::table(&self.tables);
-        let sets = &self.snapshot.timeouts;
+        let Snapshot {
+            timeouts, firewall, ..
+        } = &*self.snapshot;
         let mut more = None;
-        let next = table.scan(from, SLICE, |id, session, cold| {
-            let matches = filter.matches(&row(session, cold, sets, self.now));
+        let next = table.scan(from, slice(filter), |id, session, cold| {
+            let matches = filter.matches(&row(session, cold, timeouts, self.now), firewall);
             if matches && more.is_none() && found.try_push(id).is_err() {
                 more = Some(id.0);
             }
@@ -221,18 +225,28 @@ fn next_cursor(table: Table, next: Option<u32>) -> Option<Cursor> {
 
 fn list_in<F: PerFamily>(
     table: &crate::session::table::Table<F>,
-    sets: &[Timeouts],
+    snapshot: &Snapshot,
     now: u32,
     from: u32,
     page: &mut SessionPage,
 ) -> Option<u32> {
     let mut stopped = None;
-    let next = table.scan(from, SLICE, |id, session, cold| {
-        if stopped.is_none() && page.offer(&row(session, cold, sets, now)) {
+    let next = table.scan(from, slice(&page.filter), |id, session, cold| {
+        let row = row(session, cold, &snapshot.timeouts, now);
+        if stopped.is_none() && page.offer(&row, &snapshot.firewall) {
             stopped = Some(id.0 + 1);
         }
     });
     stopped.or(next)
+}
+
+/// How many entries may be looked at in one poll.
+fn slice(filter: &Filter) -> u32 {
+    if filter.rule.is_some() {
+        RULE_SLICE
+    } else {
+        SLICE
+    }
 }
 
 /// A session as control shows it.

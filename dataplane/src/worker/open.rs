@@ -60,6 +60,10 @@ impl<I: Io> Worker<I> {
         mut blueprint: Blueprint,
     ) -> Result<FlowRef, Refusal> {
         let translated = self.translate_source::<F>(packet, tuple, &mut blueprint);
+        if translated == Err(DropReason::NatPortsExhausted.into()) {
+            let service = blueprint.outbound.service;
+            self.tally.session(service, ServerId::NONE, Fate::Exhausted);
+        }
         let id = translated.and_then(|()| self.build::<F>(packet, key, tuple, &blueprint));
         let id = id.inspect_err(|_| self.abandon(tuple, &blueprint))?;
         let Blueprint {

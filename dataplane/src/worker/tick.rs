@@ -182,6 +182,9 @@ impl<I: Io> Worker<I> {
         self.leases.give_back(&reply);
         self.tally.session(cold.service, cold.server, Fate::Ended);
         self.counters.count(WorkerCounter::SessionsEnded);
+        let age = self.now.wrapping_sub(cold.created);
+        self.load.ended(age);
+        self.counters.add(WorkerCounter::SessionMs, u64::from(age));
     }
 
     pub(super) fn unregister<F: PerFamily>(&mut self, session: &Session<F>) {
@@ -232,6 +235,13 @@ impl<I: Io> Worker<I> {
             .set(WorkerCounter::Epoch, u64::from(self.snapshot.epoch));
         self.counters
             .set(WorkerCounter::Unregistrable, self.tables.unregistrable);
+        let mappings = self.mappings.len() as u64;
+        self.counters.set(WorkerCounter::NatMappings, mappings);
+        let persistence = self.balancer.occupancy();
+        let clients = persistence.clients as u64;
+        self.counters.set(WorkerCounter::PersistentClients, clients);
+        self.counters
+            .set(WorkerCounter::PersistenceFull, persistence.refused);
         let (from, to) = (self.tick.path, self.tick.path + PATHS_PER_TICK);
         self.tick.path = if to >= self.paths.high_water() { 0 } else { to };
         let Self {
