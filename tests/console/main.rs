@@ -132,6 +132,7 @@ fn an_operator_finds_their_way_from_graphs_to_rollback() {
     console.view("Network");
     console.browser.await_text("198.51.100.10");
     console.picture("network");
+    events_and_logs(&mut console);
     wrong_configuration(&mut console);
     trial(&mut console);
     commit_and_roll_back(&mut console);
@@ -153,6 +154,14 @@ fn overview(console: &mut Console) {
     browser.await_true(
         "/received [1-9].*forwarded [1-9]/.test(document.querySelector('figure svg').ariaLabel)",
     );
+    // Who has most is asked for by itself, and leads to their sessions.
+    console
+        .browser
+        .await_true("document.querySelector('main td a')?.textContent === '198.51.100.10'");
+    console.browser.choose("Of", "server");
+    console
+        .browser
+        .await_true("document.querySelector('main td a')?.textContent.startsWith('web/in1')");
     for scheme in ["dark", "light"] {
         console.browser.prefer(scheme);
         console.picture(&format!("overview-{scheme}"));
@@ -241,6 +250,15 @@ fn sessions(console: &mut Console, client: &Host, vip: SocketAddr) {
     console.browser.await_text("1 session ended.");
     console.browser.await_text("No session matches.");
     assert_eq!(listed(console), 0);
+}
+
+fn events_and_logs(console: &mut Console) {
+    console.view("Events and logs");
+    console.browser.await_text("configuration.committed");
+    console.browser.await_text("comment=");
+    console.picture("logs");
+    console.browser.choose("Level", "error");
+    console.browser.await_text("No line is as bad as that.");
 }
 
 /// Opens the editor, and puts its text through a function of the page.

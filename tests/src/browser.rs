@@ -333,7 +333,10 @@ impl Browser {
         let Element(node) = self.the("combobox", name);
         self.call("DOM.focus", json!({ "backendNodeId": node }));
         let value = json!(value);
-        self.eval(&format!("document.activeElement.value = {value}"));
+        self.eval(&format!(
+            "document.activeElement.value = {value}; \
+             document.activeElement.dispatchEvent(new Event('change', {{ bubbles: true }}))"
+        ));
     }
 
     /// Presses a key, named as in the DOM, with its Windows key code.

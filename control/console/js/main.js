@@ -10,13 +10,14 @@ import * as theme from "./theme.js";
 import * as trial from "./trial.js";
 import { config } from "./views/config.js";
 import { ha } from "./views/ha.js";
+import { logs } from "./views/logs.js";
 import { nat } from "./views/nat.js";
 import { network } from "./views/network.js";
 import { overview } from "./views/overview.js";
 import { servers } from "./views/servers.js";
 import { sessions } from "./views/sessions.js";
 
-const VIEWS = [overview, servers, sessions, nat, network, ha, config];
+const VIEWS = [overview, servers, sessions, nat, network, ha, logs, config];
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");

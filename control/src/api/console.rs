@@ -48,11 +48,13 @@ files! {
     "js/views/config-edit.js"
     "js/views/config-history.js"
     "js/views/ha.js"
+    "js/views/logs.js"
     "js/views/nat.js"
     "js/views/network.js"
     "js/views/overview.js"
     "js/views/servers.js"
     "js/views/sessions.js"
+    "js/views/talkers.js"
 }
 
 /// What a browser may do for the console: run its own scripts and styles, and speak to this appliance.

@@ -1,12 +1,15 @@
 // NAT: the pools and rules of the configuration, and what goes by them now.
 
-import { get } from "../api.js";
+import { get, getIfThere } from "../api.js";
 import { rates } from "../counters.js";
 import { card, fill, h, head, problem } from "../dom.js";
-import { bits, count, rate, words } from "../format.js";
+import { bits, count, percent, rate, words } from "../format.js";
 import { subscribe } from "../poll.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
+
+/** Workers look through all sessions to know which ports are in use. */
+const SLOW = 10_000;
 
 export const nat = { name: "nat", title: "NAT", mount };
 
@@ -24,6 +27,32 @@ function mount(main) {
       { label: "Used by", text: (row) => row.users.join(", ") || "nothing" },
       { label: "Sessions", number: true, text: (row) => count(row.sessions), sort: (row) => row.sessions },
       { label: "New", number: true, text: (row) => rate(row.opened), sort: (row) => row.opened ?? 0 },
+      { label: "Exhausted", number: true, text: (row) => count(row.exhausted), sort: (row) => row.exhausted ?? 0 },
+    ],
+  });
+  const addresses = table({
+    caption: "Addresses of SNAT pools",
+    empty: "The configuration has no SNAT pool.",
+    key: (row) => `${row.pool} ${row.address}`,
+    columns: [
+      { label: "Pool", text: (row) => row.pool, sort: (row) => row.pool },
+      { label: "Address", mono: true, text: (row) => row.address, sort: (row) => row.address },
+      { label: "Ports in use", text: used, sort: (row) => Object.values(row.ports ?? {}).reduce((all, n) => all + n, 0) },
+      { label: "Most of", number: true, text: (row) => percent(share(row)), sort: share },
+      { label: "Sessions", number: true, text: (row) => count(row.sessions), sort: (row) => row.sessions },
+      { label: "Of the peer", number: true, text: (row) => count(row.peer_sessions), sort: (row) => row.peer_sessions },
+    ],
+  });
+  const blocks = table({
+    caption: "Workers' shares of SNAT pools",
+    empty: "The configuration has no SNAT pool.",
+    key: (row) => `${row.pool} ${row.worker}`,
+    columns: [
+      { label: "Pool", text: (row) => row.pool },
+      { label: "Worker", number: true, text: (row) => String(row.worker) },
+      { label: "Its ports", text: (row) => (row.block ? row.block.join("–") : "any, by destination") },
+      { label: "Sessions", number: true, text: (row) => count(row.sessions) },
+      { label: "Mappings of all pools", number: true, text: (row) => count(row.mappings) },
     ],
   });
   const snat = services("snat", "SNAT rules", [
@@ -43,6 +72,8 @@ function mount(main) {
   const message = h("div");
   fill(main, head("NAT"), message, h("div", { class: "stack" },
     card("SNAT pools", null, pools.element),
+    card("Ports in use", h("span", { class: "soft" }, "one port serves many destinations at once, unless the mapping is endpoint-independent"), addresses.element),
+    card("By worker", null, blocks.element),
     card("SNAT rules", h("span", { class: "soft" }, "the first that matches decides"), snat.element),
     card("Static translations", null, fixed.element),
     card("Port forwards", null, forwards.element)));
@@ -50,6 +81,7 @@ function mount(main) {
   let config = null;
   let epoch = null;
   let gone = false;
+  let timer = null;
 
   async function load() {
     try {
@@ -64,12 +96,27 @@ function mount(main) {
     if (!config || gone) return;
     const per = rates(feed, "services");
     const found = new Map(feed.stats.services.map((service) => [`${service.kind}/${service.name}`, service]));
-    pools.update((config.snat_pool ?? []).map((pool) => usage(pool, config, found, per)));
+    const counted = new Map(feed.stats.snat_pools.map((pool) => [pool.name, pool]));
+    pools.update((config.snat_pool ?? []).map((pool) => ({ ...usage(pool, config, found, per), exhausted: counted.get(pool.name)?.exhausted })));
     snat.update(config.snat ?? [], found, per);
     fixed.update(config.static_nat ?? [], found, per);
     forwards.update(config.forward ?? [], found, per);
   }
 
+  async function slowly() {
+    try {
+      const answer = await getIfThere("/snat_pools");
+      if (gone) return;
+      const found = answer?.snat_pools ?? [];
+      addresses.update(found.flatMap((pool) => pool.addresses.map((one) => ({ ...one, pool: pool.name, room: pool.last_port - pool.first_port + 1 }))));
+      blocks.update(found.flatMap((pool) => pool.workers.map((one, worker) => ({ ...one, pool: pool.name, worker }))));
+    } catch (error) {
+      if (!gone) fill(message, problem(error));
+    }
+    if (!gone) timer = setTimeout(slowly, SLOW);
+  }
+
+  slowly();
   const stop = subscribe(async (feed) => {
     if (feed.status.epoch !== epoch) {
       epoch = feed.status.epoch;
@@ -79,8 +126,20 @@ function mount(main) {
   });
   return () => {
     gone = true;
+    clearTimeout(timer);
     stop();
   };
+}
+
+/** Ports in use, by protocol. */
+function used(row) {
+  if (!row.ports) return "too many to tell";
+  return Object.entries(row.ports).map(([protocol, n]) => `${protocol} ${count(n)}`).join(", ") || "none";
+}
+
+/** How much of its ports the protocol uses that uses most. */
+function share(row) {
+  return row.ports ? Math.max(0, ...Object.values(row.ports)) / row.room : null;
 }
 
 /** A table of one kind of service: what it is, and its counters. */

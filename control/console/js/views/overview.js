@@ -1,10 +1,12 @@
 // Overview: how the appliance is, and how it has been for ten minutes.
 
+import { getIfThere } from "../api.js";
 import { chart } from "../chart.js";
 import { card, fill, h, head } from "../dom.js";
 import { bits, count, duration, percent, rate, short, words } from "../format.js";
 import { subscribe } from "../poll.js";
 import { table } from "../table.js";
+import { talkers } from "./talkers.js";
 
 /** Reasons in the graph; the table has all. */
 const REASONS = 6;
@@ -17,6 +19,9 @@ function mount(main) {
   const opened = chart({ title: "New sessions per second", format: rate });
   const drops = chart({ title: "Drops per second, by reason", format: rate });
   const load = chart({ title: "Worker load, as share of busy polls", format: percent, limit: 1 });
+  const most = talkers();
+  const meanings = new Map();
+  learn(meanings);
   const tiles = h("dl", { class: "tiles" });
   const reasons = table({
     caption: "Frames dropped, by reason",
@@ -24,6 +29,7 @@ function mount(main) {
     key: ([reason]) => reason,
     columns: [
       { label: "Reason", text: ([reason]) => words(reason), sort: ([reason]) => reason },
+      { label: "Meaning", text: ([reason]) => meanings.get(reason) ?? "" },
       { label: "Frames", number: true, text: ([, frames]) => count(frames), sort: ([, frames]) => frames },
       { label: "Now", number: true, text: ([, , now]) => rate(now), sort: ([, , now]) => now ?? 0 },
     ],
@@ -35,6 +41,8 @@ function mount(main) {
       { label: "Core", number: true, text: (worker) => String(worker.core) },
       { label: "Sessions", number: true, text: (worker) => count(worker.sessions) },
       { label: "Load", number: true, text: (worker) => percent(worker.load) },
+      { label: "Frames a burst", number: true, text: (worker) => short(worker.burst) },
+      { label: "ns a frame", number: true, text: (worker) => short(worker.ns) },
       { label: "Epoch", number: true, text: (worker) => count(worker.epoch) },
     ],
   });
@@ -42,9 +50,10 @@ function mount(main) {
     h("div", { class: "charts" },
       [packets, sessions, opened, drops, load].map((one) => one.element),
       card("Workers", null, workers.element),
-      card("Drops by reason", null, reasons.element)));
+      most.element,
+      h("div", { class: "wide" }, card("Drops by reason", null, reasons.element))));
 
-  return subscribe(({ status, stats, history }) => {
+  const stop = subscribe(({ status, stats, before, history }) => {
     const { points, latest } = history;
     fill(tiles, facts(status, latest).map(([name, value, more]) =>
       h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value, more ? h("small", { class: "soft" }, ` ${more}`) : null))));
@@ -61,8 +70,29 @@ function mount(main) {
     load.update(points, status.workers.map((worker, at) => ({ name: `core ${worker.core}`, value: (point) => point.load[at] ?? null })));
     const dropped = Object.entries(stats.total.dropped).filter(([, frames]) => frames > 0).sort((a, b) => b[1] - a[1]);
     reasons.update(dropped.map(([reason, frames]) => [reason, frames, latest?.drops[reason] ?? null]));
-    workers.update(status.workers.map((worker, at) => ({ ...worker, load: latest?.load[at] ?? null })));
+    workers.update(status.workers.map((worker, at) => ({ ...worker, load: latest?.load[at] ?? null, ...pace(before?.workers[at], stats.workers[at]) })));
+    most.update(status.sessions.v4 + status.sessions.v6);
   });
+  return () => {
+    stop();
+    most.end();
+  };
+}
+
+/** What each reason means; the table does without until it is known. */
+async function learn(meanings) {
+  const answer = await getIfThere("/drops").catch(() => null);
+  for (const { reason, meaning } of answer?.drops ?? []) meanings.set(reason, meaning);
+}
+
+/** How large a worker's bursts were between two readings, and how long it worked for a frame. */
+function pace(before, now) {
+  if (!before) return {};
+  const sum = (reading) => reading.bursts.reduce((all, { count }) => all + count, 0);
+  const frames = now.received - before.received;
+  const bursts = sum(now) - sum(before);
+  if (!(frames > 0 && bursts > 0)) return { burst: null, ns: null };
+  return { burst: frames / bursts, ns: (now.busy_ns - before.busy_ns) / frames };
 }
 
 function facts(status, latest) {

@@ -21,6 +21,14 @@ const USUAL = [
   ["service", "Service", "web, snat/internet"],
   ["server", "Real server", "pool/name"],
 ];
+const MORE = [
+  ["rule", "Firewall rule", "that lets it through"],
+  ["older_than", "Older than", "5m, 2h"],
+  ["younger_than", "Younger than", "30s"],
+  ["idle_for", "Idle for", "1m"],
+  ["worker", "Worker", "0"],
+];
+const OWNERS = [["", "any"], ["this", "this node"], ["peer", "the peer (copies)"]];
 const TUPLES = [
   ["source", "Source", "of the opener's packets"],
   ["source_port", "Source port", ""],
@@ -43,6 +51,9 @@ function mount(main, parameters) {
     field(label, control(name, h("input", { type: "text", name, placeholder: example, autocomplete: "off", spellcheck: "false" })));
   const protocols = [["", "any"], ["tcp", "TCP"], ["udp", "UDP"], ["icmp", "ICMP"], ["icmpv6", "ICMPv6"], ["sctp", "SCTP"], ["gre", "GRE"], ["esp", "ESP"]];
   const states = [["", "any"], ...STATES.map((state) => [state, words(state)])];
+  const others = h("details", { open: ["owner", ...MORE.map(([name]) => name)].some((name) => parameters[name]) },
+    h("summary", {}, "By rule, age, worker or owner"),
+    h("div", { class: "fields" }, MORE.map(input), field("Owner", control("owner", select(OWNERS, { name: "owner" })))));
   const tuples = h("details", { open: TUPLES.some(([name]) => parameters[name]) },
     h("summary", {}, "By either tuple"), h("div", { class: "fields" }, TUPLES.map(input)));
   const form = h("form", { class: "card", role: "search", "aria-label": "Filter sessions", onsubmit: search },
@@ -51,6 +62,7 @@ function mount(main, parameters) {
       field("State", control("state", select(states, { name: "state" }))),
       USUAL.map(input)),
     tuples,
+    others,
     h("div", { class: "row end" },
       h("button", { type: "button", onclick: clear }, "Clear"),
       h("button", { type: "submit", class: "primary" }, "Search")));
@@ -121,6 +133,7 @@ function mount(main, parameters) {
       fill(message);
       show();
       announce(about.textContent);
+      if (next) countAll();
     } catch (error) {
       if (mine !== question) return;
       rows = [];
@@ -128,6 +141,17 @@ function mount(main, parameters) {
       show();
       about.textContent = "";
       fill(message, problem(error));
+    }
+  }
+
+  /** How many there are beyond this page; workers look through their tables for it. */
+  async function countAll() {
+    const mine = question;
+    try {
+      const found = await get("/sessions/count", asked);
+      if (mine === question) about.textContent = `${count(rows.length)} of ${count(found.sessions)} sessions`;
+    } catch {
+      // The page is there; it does without.
     }
   }
 
