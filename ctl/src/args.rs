@@ -1,9 +1,15 @@
 //! What can be typed.
 
+mod access;
+mod sessions;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub(crate) use access::{Access, Certificate, TokenCommand, UserCommand};
+pub(crate) use sessions::{SessionFilter, Sessions};
 
 const AFTER: &str = "\
 Examples:
@@ -12,6 +18,8 @@ Examples:
   sluicectl drain web/web1 --comment 'new disk'
   sluicectl set pool/web/server/web1 weight=3
   sluicectl set route/0.0.0.0/0 via=203.0.113.253 --confirm 60
+  sluicectl sessions top --by server
+  sluicectl watch logs --level warn
   sluicectl top
 
 Exit codes: 0 done, or nothing to do; 1 it failed there; 2 usage; 3 what was asked for is wrong;
@@ -58,7 +66,7 @@ pub(crate) enum Command {
     /// Show what there is
     #[command(subcommand)]
     Show(Show),
-    /// End sessions
+    /// List, count, stream or end sessions, or show who has most
     #[command(subcommand)]
     Sessions(Sessions),
     /// Give everything to the other appliance, or take part again
@@ -67,6 +75,9 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         duty: Duty,
     },
+    /// Print what happens, as it happens
+    #[command(subcommand)]
+    Watch(Watch),
     /// A live screen: rates, sessions, servers, drops
     Top(Top),
     /// Print the completion of commands for a shell
@@ -81,6 +92,21 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Change(Change),
+    #[command(flatten)]
+    Access(Access),
+}
+
+/// What to watch.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watch {
+    /// Commits, links, next hops, the other appliance
+    Events,
+    /// Log lines
+    Logs {
+        /// error, warn, info, debug or trace: this and all that is worse
+        #[arg(long)]
+        level: Option<String>,
+    },
 }
 
 /// Whether a node is to take part.
@@ -98,24 +124,75 @@ pub(crate) enum Duty {
 pub(crate) enum Show {
     /// What runs, and how it is
     Status,
-    /// The other appliance, groups of addresses, what would be lost if this one died
-    Ha,
-    /// Workers: load, frames, sessions
+    /// Workers: load, bursts, time for a frame, sessions
     Workers,
-    /// Ports and their links
+    /// Ports: links, addresses, what they and their devices count
     Ports,
     /// Devices, by their own counters
     Devices,
+    /// Everything that a device counts, by its driver's names
+    Device {
+        /// The device, or a port on it
+        name: String,
+    },
     /// Virtual servers, forwards, static translations, SNAT and firewall rules
     Services,
     /// Real servers
     Servers,
-    /// SNAT pools
+    /// SNAT pools: ports and sessions by address, what was refused
     Pools,
-    /// Dropped frames by reason
-    Drops,
+    /// Dropped frames by reason, and what each reason means
+    Drops {
+        /// Those that never happened too
+        #[arg(long)]
+        all: bool,
+    },
     /// Sessions, by filter
-    Sessions(SessionFilter),
+    Sessions {
+        #[command(flatten)]
+        filter: SessionFilter,
+        /// How many to show at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// The other appliance, and what would be lost if this one died
+    Ha,
+    /// All counters, as JSON
+    Stats,
+    /// All counters, as Prometheus reads them
+    Metrics,
+    /// What happened
+    Events,
+    /// The latest log lines
+    Logs {
+        /// error, warn, info, debug or trace: this and all that is worse
+        #[arg(long)]
+        level: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Syslog servers, and whether lines reach them
+    Syslog,
+    /// Who I am to the appliance
+    Whoami,
+    /// Users, or one of them
+    Users {
+        /// Only this one
+        name: Option<String>,
+    },
+    /// API tokens
+    Tokens,
+    /// The API's certificate
+    Certificate,
+    /// Who did what
+    Audit {
+        /// How many records
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// The description of the API (OpenAPI)
+    Openapi,
     /// What ARP and neighbour discovery found
     Neighbours,
     /// Connected networks and static routes
@@ -127,6 +204,9 @@ pub(crate) enum Show {
         /// Of your candidate
         #[arg(long)]
         candidate: bool,
+        /// Of the history
+        #[arg(long, conflicts_with_all = ["part", "candidate"])]
+        revision: Option<u64>,
     },
     /// The history of the configuration
     Revisions,
@@ -135,100 +215,6 @@ pub(crate) enum Show {
         /// A revision; without one, your candidate
         revision: Option<u64>,
     },
-}
-
-/// What to do with sessions.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sessions {
-    /// End those that match
-    End {
-        #[command(flatten)]
-        filter: SessionFilter,
-        /// Really all, without a condition
-        #[arg(long)]
-        all: bool,
-    },
-}
-
-/// Conditions on sessions; all must hold. Addresses may be networks.
-#[derive(Debug, Default, Args)]
-pub(crate) struct SessionFilter {
-    /// tcp, udp, icmp, ... or a number
-    #[arg(long)]
-    pub(crate) protocol: Option<String>,
-    /// A TCP state (established), or new or replied for other protocols
-    #[arg(long)]
-    pub(crate) state: Option<String>,
-    /// A virtual server, or KIND/NAME of any service
-    #[arg(long)]
-    pub(crate) service: Option<String>,
-    /// A real server, POOL/NAME
-    #[arg(long)]
-    pub(crate) server: Option<String>,
-    /// Any of the four addresses
-    #[arg(long)]
-    pub(crate) address: Option<String>,
-    /// Any of the four ports
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// Source of the opener's packets
-    #[arg(long)]
-    pub(crate) source: Option<String>,
-    /// Its port
-    #[arg(long)]
-    pub(crate) source_port: Option<u16>,
-    /// Destination of the opener's packets
-    #[arg(long)]
-    pub(crate) destination: Option<String>,
-    /// Its port
-    #[arg(long)]
-    pub(crate) destination_port: Option<u16>,
-    /// Source of the packets that answer
-    #[arg(long)]
-    pub(crate) reply_source: Option<String>,
-    /// Its port
-    #[arg(long)]
-    pub(crate) reply_source_port: Option<u16>,
-    /// Destination of the packets that answer
-    #[arg(long)]
-    pub(crate) reply_destination: Option<String>,
-    /// Its port
-    #[arg(long)]
-    pub(crate) reply_destination_port: Option<u16>,
-    /// How many to show at most
-    #[arg(long, default_value_t = 100)]
-    pub(crate) limit: usize,
-}
-
-impl SessionFilter {
-    /// The conditions, as the API wants them.
-    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
-        let words = [
-            ("protocol", &self.protocol),
-            ("state", &self.state),
-            ("service", &self.service),
-            ("server", &self.server),
-            ("address", &self.address),
-            ("source", &self.source),
-            ("destination", &self.destination),
-            ("reply_source", &self.reply_source),
-            ("reply_destination", &self.reply_destination),
-        ];
-        let ports = [
-            ("port", self.port),
-            ("source_port", self.source_port),
-            ("destination_port", self.destination_port),
-            ("reply_source_port", self.reply_source_port),
-            ("reply_destination_port", self.reply_destination_port),
-        ];
-        let words = words
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.clone()?)));
-        let ports = ports
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?.to_string())));
-        words.chain(ports).collect()
-    }
 }
 
 /// Arguments of `sluicectl top`.
@@ -316,8 +302,18 @@ pub(crate) enum Change {
         #[command(flatten)]
         how: How,
     },
+    /// Change values of the whole configuration by a JSON merge patch (RFC 7396)
+    Merge {
+        /// JSON; - reads standard input
+        file: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
     /// Begin a candidate: a copy of what is in use, to work on
-    Begin,
+    Begin {
+        /// Begin with this file (TOML) instead
+        file: Option<PathBuf>,
+    },
     /// Forget the candidate
     Discard,
     /// Use the candidate

@@ -1,33 +1,14 @@
 //! Changes: of the configuration, and of sessions.
 
 use std::io::{Read, Write};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use ureq::http::Method;
 
-use crate::args::{Change, How, Sessions};
-use crate::client::{Body, Client, Failure, escaped};
+use crate::args::{Change, How};
+use crate::client::{Body, Client, Failure, escaped, read};
 use crate::table::{cell, list, number};
-
-/// `sluicectl sessions`
-pub(crate) fn end_sessions(
-    client: &Client,
-    what: &Sessions,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let Sessions::End { filter, all } = what;
-    let mut query = filter.query();
-    if *all {
-        query.push(("all", "true".to_owned()));
-    }
-    let answer = client.send(&Method::DELETE, "/sessions", &query, None)?;
-    match as_json {
-        true => writeln!(out, "{answer:#}")?,
-        false => writeln!(out, "{} sessions ended", number(&answer["ended"]))?,
-    }
-    Ok(())
-}
 
 /// Whatever changes the configuration.
 pub(crate) fn change(
@@ -64,22 +45,28 @@ pub(crate) fn change(
             client.send(&Method::DELETE, &path, &query(how), None)
         }
         Change::Apply { file, how } => {
-            let text = match file.to_str() {
-                Some("-") => {
-                    let mut text = String::new();
-                    let read = std::io::stdin().read_to_string(&mut text);
-                    read.map(|_| text)
-                }
-                _ => std::fs::read_to_string(file),
-            };
-            let text = text.map_err(|why| Failure::Usage(format!("{}: {why}", file.display())))?;
+            let text = contents(file)?;
             let body = Body {
                 kind: "application/toml",
                 text,
             };
             client.send(&Method::PUT, "/config", &query(how), Some(body))
         }
-        Change::Begin => client.send(&Method::PUT, "/candidate", &[], None),
+        Change::Merge { file, how } => {
+            let body = Body {
+                kind: "application/merge-patch+json",
+                text: contents(file)?,
+            };
+            client.send(&Method::PATCH, "/config", &query(how), Some(body))
+        }
+        Change::Begin { file } => {
+            let body = file.as_deref().map(contents).transpose()?;
+            let body = body.map(|text| Body {
+                kind: "application/toml",
+                text,
+            });
+            client.send(&Method::PUT, "/candidate", &[], body)
+        }
         Change::Discard => client.send(&Method::DELETE, "/candidate", &[], None),
         Change::Commit {
             comment,
@@ -107,6 +94,16 @@ pub(crate) fn change(
         report(&answer, out)?;
     }
     Ok(())
+}
+
+/// What a file holds, or standard input.
+fn contents(file: &Path) -> Result<String, Failure> {
+    if file.to_str() != Some("-") {
+        return read(file);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn set_state(client: &Client, server: &str, state: Value, how: &How) -> Result<Value, Failure> {

@@ -1,6 +1,8 @@
 //! Requests and answers.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,6 +19,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+/// What Prometheus reads; the one path that is not below `/api/v1`.
+pub(crate) const METRICS: &str = "/metrics";
 /// Where a token may be, besides a file.
 const TOKEN: &str = "SLUICE_TOKEN";
 
@@ -83,16 +87,14 @@ impl Body {
 /// One appliance.
 pub(crate) struct Client {
     agent: Agent,
+    /// Does not mind how long a body takes.
+    endless: Agent,
     url: String,
     token: Option<String>,
 }
 
 impl Client {
     pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
-        let read = |path: &std::path::Path| {
-            let text = fs::read_to_string(path);
-            text.map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
-        };
         let mut tls = TlsConfig::builder();
         if let Some(path) = &target.ca {
             let text = read(path)?;
@@ -111,13 +113,19 @@ impl Client {
             Some(path) => Some(read(path)?),
             None => std::env::var(TOKEN).ok(),
         };
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(target.timeout)))
-            .tls_config(tls.build())
+        let tls = tls.build();
+        let timeout = Some(Duration::from_secs(target.timeout));
+        let common = || {
+            let builder = Agent::config_builder().http_status_as_error(false);
+            builder.tls_config(tls.clone())
+        };
+        let endless = common()
+            .timeout_connect(timeout)
+            .timeout_recv_response(timeout)
             .build();
         Ok(Self {
-            agent: agent.into(),
+            agent: common().timeout_global(timeout).build().into(),
+            endless: endless.into(),
             url: target.url.trim_end_matches('/').to_owned(),
             token: token.map(|token| token.trim().to_owned()),
         })
@@ -153,6 +161,64 @@ impl Client {
         }
     }
 
+    /// Reads text that comes for as long as it takes.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        kind: &str,
+    ) -> Result<impl BufRead + use<>, Failure> {
+        let request = self.request(&Method::GET, path, query, kind, None);
+        let request = request.body(()).map_err(|why| self.failed(&why))?;
+        let answer = self.endless.run(request);
+        let mut answer = answer.map_err(|why| self.failed(&why))?;
+        let status = answer.status().as_u16();
+        if status < 400 {
+            return Ok(BufReader::new(answer.into_body().into_reader()));
+        }
+        let text = answer.body_mut().read_to_string();
+        let text = text.map_err(|why| self.failed(&why))?;
+        Err(Failure::Refused {
+            status,
+            text: problem(status, &text),
+        })
+    }
+
+    /// A request without its body. Paths are below `/api/v1`, but for that of the metrics.
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &[(&str, String)],
+        wanted: &str,
+        kind: Option<&str>,
+    ) -> ureq::http::request::Builder {
+        let root = if path == METRICS { "" } else { "/api/v1" };
+        let mut uri = format!("{}{root}{path}", self.url);
+        for (at, (key, value)) in query.iter().enumerate() {
+            let mark = if at == 0 { '?' } else { '&' };
+            uri += &format!("{mark}{key}={}", escaped(value));
+        }
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(&uri)
+            .header(header::ACCEPT, wanted);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        request
+    }
+
+    fn failed(&self, why: &dyn std::fmt::Display) -> Failure {
+        Failure::Connection {
+            url: self.url.clone(),
+            why: why.to_string(),
+        }
+    }
+
     fn call(
         &self,
         method: &Method,
@@ -161,25 +227,14 @@ impl Client {
         wanted: &str,
         body: Option<Body>,
     ) -> Result<String, Failure> {
-        let mut uri = format!("{}/api/v1{path}", self.url);
-        for (at, (key, value)) in query.iter().enumerate() {
-            let mark = if at == 0 { '?' } else { '&' };
-            uri += &format!("{mark}{key}={}", escaped(value));
-        }
-        let failed = |why: String| Failure::Connection {
-            url: self.url.clone(),
-            why,
-        };
-        let mut request = Request::builder()
-            .method(method.clone())
-            .uri(&uri)
-            .header(header::ACCEPT, wanted);
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        if let Some(body) = &body {
-            request = request.header(header::CONTENT_TYPE, body.kind);
-        }
+        let failed = |why: String| self.failed(&why);
+        let request = self.request(
+            method,
+            path,
+            query,
+            wanted,
+            body.as_ref().map(|body| body.kind),
+        );
         let answer = match body {
             None if matches!(*method, Method::GET | Method::DELETE) => {
                 let request = request.body(()).map_err(|why| failed(why.to_string()))?;
@@ -203,6 +258,12 @@ impl Client {
             text: problem(status, &text),
         })
     }
+}
+
+/// A file's text.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    let text = fs::read_to_string(path);
+    text.map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
 }
 
 /// Within a path or a query.

@@ -3,14 +3,17 @@
 //!
 //! `--json` prints what the API answered. Exit codes are in [`Failure::code`] and in the help.
 
+mod access;
 mod args;
 mod change;
 mod client;
 mod ha;
 mod papers;
+mod sessions;
 mod show;
 mod table;
 mod top;
+mod watch;
 
 use std::io::Write;
 
@@ -47,10 +50,12 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
     let client = Client::new(&asked.target)?;
     match &asked.command {
         Command::Show(what) => show::show(&client, what, asked.json, out),
-        Command::Sessions(what) => change::end_sessions(&client, what, asked.json, out),
         Command::Handover { duty } => ha::hand_over(&client, *duty, asked.json, out),
+        Command::Sessions(what) => sessions::sessions(&client, what, asked.json, out),
+        Command::Watch(what) => watch::watch(&client, what, asked.json, out),
         Command::Top(how) => top::run(&client, how),
         Command::Completion { .. } | Command::Man { .. } => Ok(()),
         Command::Change(change) => change::change(&client, change, asked.json, out),
+        Command::Access(what) => access::access(&client, what, asked.json, out),
     }
 }

@@ -1,18 +1,17 @@
 //! `sluicectl show`
 
-mod rows;
+pub(crate) mod rows;
 
 use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::args::{SessionFilter, Show};
+use crate::args::Show;
 use crate::change::{differences, path_of};
-use crate::client::{Client, Failure};
+use crate::client::{Client, Failure, METRICS, escaped};
+use crate::sessions;
 use crate::table::{cell, duration, list, number, table};
-
-/// Sessions that the API gives at once at most.
-const PAGE: usize = 1000;
+use crate::watch;
 
 /// Shows one thing.
 pub(crate) fn show(
@@ -21,62 +20,118 @@ pub(crate) fn show(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let whole = |path: &str| client.get(path, &[]);
     match what {
-        Show::Sessions(filter) => return sessions(client, filter, as_json, out),
-        Show::Config { part, candidate } => {
-            return config(client, part.as_deref(), *candidate, as_json, out);
+        Show::Sessions { filter, limit } => {
+            return sessions::pages(client, filter, *limit, as_json, out);
+        }
+        Show::Config { .. } => return config(client, what, as_json, out),
+        Show::Metrics => {
+            write!(out, "{}", client.text(METRICS, "text/plain")?)?;
+            return Ok(());
         }
         _ => {}
     }
-    let diff = |revision: &Option<u64>| match revision {
-        Some(revision) => format!("/config/revisions/{revision}/diff"),
-        None => "/candidate/diff".to_owned(),
-    };
-    let (answer, key) = match what {
-        Show::Status => (whole("/status")?, None),
-        Show::Ha => (whole("/ha")?, None),
-        Show::Ports => (whole("/status")?, Some("ports")),
-        Show::Workers => (whole("/stats")?, Some("workers")),
-        Show::Devices => (whole("/stats")?, Some("devices")),
-        Show::Services => (whole("/stats")?, Some("services")),
-        Show::Servers => (whole("/stats")?, Some("servers")),
-        Show::Pools => (whole("/stats")?, Some("snat_pools")),
-        Show::Drops => (whole("/stats")?, None),
-        Show::Neighbours => (whole("/neighbours")?, Some("neighbours")),
-        Show::Routes => (whole("/routes")?, Some("routes")),
-        Show::Revisions => (whole("/config/revisions")?, Some("revisions")),
-        Show::Diff { revision } => (whole(&diff(revision))?, None),
-        Show::Sessions(_) | Show::Config { .. } => return Ok(()),
-    };
+    let answer = client.get(&path(what), &query(what))?;
+    let key = key(what);
     if as_json {
-        let answer = match (what, key) {
-            (Show::Drops, _) => &answer["total"]["dropped"],
-            (_, Some(key)) => &answer[key],
-            _ => &answer,
-        };
+        let answer = key.map_or(&answer, |key| &answer[key]);
         writeln!(out, "{answer:#}")?;
         return Ok(());
     }
-    match (what, key) {
-        (Show::Status, _) => status(&answer, out)?,
-        (Show::Ha, _) => crate::ha::show(&answer, out)?,
-        (Show::Drops, _) => drops(&answer, out)?,
-        (Show::Diff { .. }, _) => {
-            let changes = answer["changes"].as_array().or(answer.as_array());
-            differences(changes.into_iter().flatten(), out)?;
+    match what {
+        Show::Status => status(&answer, out),
+        Show::Drops { all } => drops(&answer, *all, out),
+        Show::Ha => crate::ha::show(&answer, out),
+        Show::Certificate | Show::Whoami | Show::Users { name: Some(_) } => {
+            properties(&answer, out)
         }
-        (_, key) => {
+        Show::Device { .. } => device(&answer, out),
+        Show::Stats | Show::Openapi => Ok(writeln!(out, "{answer:#}")?),
+        Show::Events => lines(&answer, "events", watch::event, out),
+        Show::Logs { .. } => lines(&answer, "lines", watch::line, out),
+        Show::Diff { .. } => {
+            let changes = answer["changes"].as_array().or(answer.as_array());
+            differences(changes.into_iter().flatten(), out)
+        }
+        Show::Pools => pools(&answer, out),
+        _ => {
             let items = list(&answer, key.unwrap_or_default());
             let (columns, row) = rows::of(what);
-            table(
-                columns,
-                items.enumerate().map(|(at, item)| row(at, item)),
-                out,
-            )?;
+            let rows = items.enumerate().map(|(at, item)| row(at, item));
+            Ok(table(columns, rows, out)?)
         }
     }
-    Ok(())
+}
+
+/// Where the answer is.
+fn path(what: &Show) -> String {
+    let fixed = match what {
+        Show::Status => "/status",
+        Show::Workers => "/workers",
+        Show::Ports => "/ports",
+        Show::Devices | Show::Services | Show::Servers | Show::Stats => "/stats",
+        Show::Device { name } => return format!("/devices/{}", escaped(name)),
+        Show::Pools => "/snat_pools",
+        Show::Drops { .. } => "/drops",
+        Show::Ha => "/ha",
+        Show::Events => "/events",
+        Show::Logs { .. } => "/logs",
+        Show::Syslog => "/logs/syslog",
+        Show::Whoami => "/whoami",
+        Show::Users { name: None } => "/users",
+        Show::Users { name: Some(name) } => return format!("/users/{}", escaped(name)),
+        Show::Tokens => "/tokens",
+        Show::Certificate => "/tls",
+        Show::Audit { .. } => "/audit",
+        Show::Openapi => "/openapi.json",
+        Show::Neighbours => "/neighbours",
+        Show::Routes => "/routes",
+        Show::Revisions => "/config/revisions",
+        Show::Diff {
+            revision: Some(revision),
+        } => return format!("/config/revisions/{revision}/diff"),
+        Show::Diff { revision: None } => "/candidate/diff",
+        // These have functions of their own.
+        Show::Sessions { .. } | Show::Config { .. } | Show::Metrics => "",
+    };
+    fixed.to_owned()
+}
+
+fn query(what: &Show) -> Vec<(&'static str, String)> {
+    let mut query = Vec::new();
+    match what {
+        Show::Logs { level, limit } => {
+            query.extend(level.clone().map(|level| ("level", level)));
+            query.push(("limit", limit.to_string()));
+        }
+        Show::Audit { limit } => query.push(("limit", limit.to_string())),
+        Show::Events => query.push(("limit", "1000".to_owned())),
+        _ => {}
+    }
+    query
+}
+
+/// The list within the answer, if it is one.
+fn key(what: &Show) -> Option<&'static str> {
+    Some(match what {
+        Show::Workers => "workers",
+        Show::Ports => "ports",
+        Show::Devices => "devices",
+        Show::Services => "services",
+        Show::Servers => "servers",
+        Show::Pools => "snat_pools",
+        Show::Drops { .. } => "drops",
+        Show::Events => "events",
+        Show::Logs { .. } => "lines",
+        Show::Syslog => "servers",
+        Show::Users { name: None } => "users",
+        Show::Tokens => "tokens",
+        Show::Audit { .. } => "records",
+        Show::Neighbours => "neighbours",
+        Show::Routes => "routes",
+        Show::Revisions => "revisions",
+        _ => return None,
+    })
 }
 
 fn status(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
@@ -110,84 +165,123 @@ fn status(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn drops(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
-    let drops = answer["total"]["dropped"].as_object();
-    let mut drops: Vec<(&String, u64)> = drops
-        .into_iter()
-        .flatten()
-        .map(|(reason, count)| (reason, number(count)))
-        .filter(|&(_, count)| count > 0)
-        .collect();
-    drops.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let rows = drops
-        .iter()
-        .map(|(reason, count)| vec![(*reason).clone(), count.to_string()]);
-    table(&[("reason", false), ("frames", true)], rows, out)?;
+/// Most first.
+fn drops(answer: &Value, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let drops = list(answer, "drops").filter(|drop| all || number(&drop["frames"]) > 0);
+    let mut drops: Vec<&Value> = drops.collect();
+    drops.sort_by_key(|drop| std::cmp::Reverse(number(&drop["frames"])));
+    let rows = drops.iter().map(|drop| {
+        let [reason, frames, meaning] = ["reason", "frames", "meaning"].map(|key| cell(&drop[key]));
+        vec![reason, frames, meaning]
+    });
+    table(
+        &[("reason", false), ("frames", true), ("meaning", false)],
+        rows,
+        out,
+    )?;
     Ok(())
 }
 
-/// Page after page, so that neither end ever holds all of them; JSON is one session a line.
-fn sessions(
-    client: &Client,
-    filter: &SessionFilter,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let (mut left, mut cursor) = (filter.limit, None);
-    let mut rows = Vec::new();
-    let (columns, row) = rows::sessions();
-    while left > 0 {
-        let mut query = filter.query();
-        query.push(("limit", left.min(PAGE).to_string()));
-        if let Some(cursor) = cursor.take() {
-            query.push(("cursor", cursor));
-        }
-        let page = client.get("/sessions", &query)?;
-        for session in list(&page, "sessions") {
-            left = left.saturating_sub(1);
-            match as_json {
-                true => writeln!(out, "{session}")?,
-                false => rows.push(row(0, session)),
+/// One value a line.
+fn properties(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    for (key, value) in answer.as_object().into_iter().flatten() {
+        let key = key.replace('_', " ");
+        match value.as_object() {
+            None => writeln!(out, "{key}: {}", cell(value))?,
+            Some(parts) => {
+                let parts: Vec<String> = parts
+                    .iter()
+                    .map(|(name, value)| format!("{name} {}", cell(value)))
+                    .collect();
+                writeln!(out, "{key}: {}", parts.join(", "))?;
             }
         }
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    if !as_json {
-        table(columns, rows, out)?;
-        if cursor.is_some() {
-            writeln!(out, "there are more; --limit shows them")?;
-        }
     }
     Ok(())
 }
 
-fn config(
-    client: &Client,
-    part: Option<&str>,
-    candidate: bool,
-    as_json: bool,
+fn device(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    let up = answer["link"]["up"] == json!(true);
+    let link = if up { "up" } else { "down" };
+    let speed = number(&answer["link"]["speed_mbps"]);
+    writeln!(out, "{}: link {link}, {speed} Mb/s", cell(&answer["name"]))?;
+    let extended = answer["extended"].as_object().into_iter().flatten();
+    let rows = extended.map(|(name, value)| vec![name.clone(), cell(value)]);
+    table(&[("counter", false), ("value", true)], rows, out)?;
+    Ok(())
+}
+
+fn lines(
+    answer: &Value,
+    key: &str,
+    shown: fn(&Value) -> String,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    match part {
-        Some(part) => {
-            let query = candidate.then(|| ("candidate", "true".to_owned()));
-            let path = format!("/config{}", path_of(part)?);
-            let answer = client.get(&path, query.as_slice())?;
-            writeln!(out, "{answer:#}")?;
-        }
-        None => {
-            let path = if candidate { "/candidate" } else { "/config" };
-            let kind = if as_json {
-                "application/json"
-            } else {
-                "application/toml"
-            };
-            let text = client.text(path, kind)?;
-            write!(out, "{text}")?;
+    for item in list(answer, key) {
+        writeln!(out, "{}", shown(item))?;
+    }
+    Ok(())
+}
+
+/// A row for each address of a pool.
+fn pools(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for pool in list(answer, "snat_pools") {
+        let range = format!("{}-{}", cell(&pool["first_port"]), cell(&pool["last_port"]));
+        for (at, address) in list(pool, "addresses").enumerate() {
+            let of_pool = |text: String| if at == 0 { text } else { String::new() };
+            let ports = address["ports"].as_object().into_iter().flatten();
+            let ports: Vec<String> = ports.map(|(proto, n)| format!("{proto} {n}")).collect();
+            rows.push(vec![
+                of_pool(cell(&pool["name"])),
+                of_pool(range.clone()),
+                of_pool(cell(&pool["exhausted"])),
+                cell(&address["address"]),
+                cell(&address["sessions"]),
+                cell(&address["peer_sessions"]),
+                ports.join(" "),
+            ]);
         }
     }
+    let columns = [
+        ("pool", false),
+        ("ports", false),
+        ("exhausted", true),
+        ("address", false),
+        ("sessions", true),
+        ("of the peer", true),
+        ("ports in use", false),
+    ];
+    table(&columns, rows, out)?;
+    Ok(())
+}
+
+fn config(client: &Client, what: &Show, as_json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let Show::Config {
+        part,
+        candidate,
+        revision,
+    } = what
+    else {
+        return Ok(());
+    };
+    if let Some(part) = part {
+        let query = candidate.then(|| ("candidate", "true".to_owned()));
+        let path = format!("/config{}", path_of(part)?);
+        let answer = client.get(&path, query.as_slice())?;
+        writeln!(out, "{answer:#}")?;
+        return Ok(());
+    }
+    let path = match revision {
+        Some(revision) => format!("/config/revisions/{revision}"),
+        None if *candidate => "/candidate".to_owned(),
+        None => "/config".to_owned(),
+    };
+    let kind = if as_json {
+        "application/json"
+    } else {
+        "application/toml"
+    };
+    write!(out, "{}", client.text(&path, kind)?)?;
     Ok(())
 }

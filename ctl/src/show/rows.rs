@@ -6,7 +6,7 @@ use crate::args::Show;
 use crate::table::{Column, cell, duration, number};
 
 /// Columns, and what makes a row of an item and its position.
-pub(super) type Rows = (&'static [Column], fn(usize, &Value) -> Vec<String>);
+pub(crate) type Rows = (&'static [Column], fn(usize, &Value) -> Vec<String>);
 
 /// Of everything that is a plain list.
 pub(super) fn of(what: &Show) -> Rows {
@@ -14,32 +14,26 @@ pub(super) fn of(what: &Show) -> Rows {
         Show::Workers => (
             &[
                 ("worker", true),
-                ("received", true),
-                ("forwarded", true),
-                ("dropped", true),
-                ("handed over", true),
+                ("core", true),
                 ("sessions", true),
-                ("opened", true),
+                ("received", true),
+                ("frames a burst", true),
+                ("ns a frame", true),
                 ("busy polls", true),
                 ("busy", true),
+                ("sleeps", true),
             ],
-            |at, worker| {
-                let dropped = worker["dropped"].as_object().into_iter().flatten();
-                let dropped: u64 = dropped.map(|(_, count)| number(count)).sum();
-                let sessions = number(&worker["sessions_v4"]) + number(&worker["sessions_v6"]);
-                let (busy, polls) = (number(&worker["busy_polls"]), number(&worker["polls"]));
-                let share = busy as f64 / polls.max(1) as f64;
-                vec![
-                    at.to_string(),
-                    cell(&worker["received"]),
-                    cell(&worker["forwarded"]),
-                    dropped.to_string(),
-                    cell(&worker["handed_over"]),
-                    sessions.to_string(),
-                    cell(&worker["sessions_opened"]),
-                    format!("{:.1} %", 100.0 * share),
+            |_, worker| {
+                let ratio = |key: &str| worker[key].as_f64().unwrap_or(0.0);
+                let mut row = cells(worker, &["worker", "core", "sessions", "received"]);
+                row.extend([
+                    format!("{:.1}", ratio("burst_mean")),
+                    format!("{:.0}", ratio("ns_per_frame")),
+                    format!("{:.1} %", 100.0 * ratio("busy_share")),
                     duration(number(&worker["busy_ns"]) / 1_000_000),
-                ]
+                    cell(&worker["sleeps"]),
+                ]);
+                row
             },
         ),
         Show::Ports => (
@@ -47,23 +41,33 @@ pub(super) fn of(what: &Show) -> Rows {
                 ("port", false),
                 ("link", false),
                 ("zone", false),
-                ("device", false),
                 ("vlan", true),
                 ("mac", false),
                 ("mtu", true),
                 ("addresses", false),
+                ("received", true),
+                ("sent", true),
+                ("dropped", true),
+                ("missed", true),
+                ("errors", true),
             ],
             |_, port| {
                 let up = port["link"]["up"].as_bool() == Some(true);
+                let (counters, nic) = (&port["counters"], &port["nic"]);
+                let sum = |one: &Value, other: &Value| (number(one) + number(other)).to_string();
                 vec![
                     cell(&port["name"]),
                     if up { "up" } else { "down" }.to_owned(),
                     cell(&port["zone"]),
-                    cell(&port["device"]),
                     cell(&port["vlan"]),
                     cell(&port["mac"]),
                     cell(&port["mtu"]),
                     cell(&port["addresses"]),
+                    cell(&counters["rx_frames"]),
+                    cell(&counters["tx_frames"]),
+                    sum(&counters["rx_dropped"], &counters["tx_dropped"]),
+                    sum(&nic["rx_missed"], &nic["rx_no_buffer"]),
+                    sum(&nic["rx_errors"], &nic["tx_errors"]),
                 ]
             },
         ),
@@ -140,9 +144,64 @@ pub(super) fn of(what: &Show) -> Rows {
                 cells(server, &keys)
             },
         ),
-        Show::Pools => (
-            &[("pool", false), ("sessions", true), ("ports", true)],
-            |_, pool| cells(pool, &["name", "sessions", "ports"]),
+        Show::Syslog => (
+            &[
+                ("syslog server", false),
+                ("address", false),
+                ("transport", false),
+                ("connected", false),
+                ("waiting", true),
+                ("sent", true),
+                ("lost", true),
+                ("error", false),
+            ],
+            |_, server| {
+                let keys = [
+                    "name",
+                    "server",
+                    "transport",
+                    "connected",
+                    "waiting",
+                    "sent",
+                    "lost",
+                    "error",
+                ];
+                cells(server, &keys)
+            },
+        ),
+        Show::Users { .. } => (
+            &[
+                ("user", false),
+                ("role", false),
+                ("must change password", false),
+            ],
+            |_, user| cells(user, &["name", "role", "must_change_password"]),
+        ),
+        Show::Tokens => (
+            &[
+                ("token", false),
+                ("name", false),
+                ("user", false),
+                ("role", false),
+                ("good until", false),
+            ],
+            |_, token| cells(token, &["id", "name", "user", "role", "expires"]),
+        ),
+        Show::Audit { .. } => (
+            &[
+                ("time", false),
+                ("user", false),
+                ("client", false),
+                ("method", false),
+                ("status", true),
+                ("path", false),
+            ],
+            |_, record| {
+                cells(
+                    record,
+                    &["time", "user", "client", "method", "status", "path"],
+                )
+            },
         ),
         Show::Neighbours => (
             &[
@@ -175,7 +234,7 @@ pub(super) fn of(what: &Show) -> Rows {
 }
 
 /// Of sessions.
-pub(super) fn sessions() -> Rows {
+pub(crate) fn sessions() -> Rows {
     (
         &[
             ("protocol", false),

@@ -9,6 +9,8 @@ use crate::table::{cell, list, number};
 pub(super) struct Look {
     pub(super) stats: Value,
     pub(super) status: Value,
+    /// `null` where there is no other appliance.
+    pub(super) ha: Value,
 }
 
 impl Look {
@@ -16,6 +18,7 @@ impl Look {
         Ok(Self {
             stats: client.get("/stats", &[])?,
             status: client.get("/status", &[])?,
+            ha: client.get("/ha", &[])?,
         })
     }
 }
@@ -51,6 +54,21 @@ pub(super) struct ServerRate {
     pub(super) bits: f64,
 }
 
+/// Of the other appliance.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HaRate {
+    /// `present`, `joining` or `dead`.
+    pub(super) peer: String,
+    /// Nothing would be lost if this node died.
+    pub(super) ready: bool,
+    pub(super) own: u64,
+    pub(super) replicas: u64,
+    pub(super) untold: u64,
+    pub(super) lag: u64,
+    /// Records told and heard, packets handed over and taken, a second.
+    pub(super) rates: [f64; 4],
+}
+
 /// Everything on the screen.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rates {
@@ -66,6 +84,8 @@ pub(super) struct Rates {
     pub(super) servers: Vec<ServerRate>,
     /// Reason, a second, and since the start; what is dropped now first.
     pub(super) drops: Vec<(String, f64, u64)>,
+    /// The other appliance, if there is one.
+    pub(super) ha: Option<HaRate>,
 }
 
 impl Rates {
@@ -137,6 +157,22 @@ impl Rates {
             .collect();
         drops.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.2.cmp(&a.2)));
         let sessions = &now.status["sessions"];
+        let old_ha = if restarted { &nothing } else { &before.ha };
+        let ha = now.ha.is_object().then(|| HaRate {
+            peer: cell(&now.ha["peer_state"]),
+            ready: now.ha["ready"] == Value::Bool(true),
+            own: number(&now.ha["sessions_own"]),
+            replicas: number(&now.ha["sessions_replica"]),
+            untold: number(&now.ha["sessions_untold"]),
+            lag: number(&now.ha["lag"]),
+            rates: [
+                "records_sent",
+                "records_received",
+                "redirected",
+                "corrected_received",
+            ]
+            .map(|key| grown(&now.ha, old_ha, key)),
+        });
         Self {
             name: cell(&now.status["name"]),
             uptime_ms: time(now),
@@ -149,6 +185,7 @@ impl Rates {
             ports: ports.collect(),
             servers: servers.collect(),
             drops,
+            ha,
         }
     }
 }
@@ -171,6 +208,7 @@ mod tests {
             }),
             status: json!({ "name": "a", "epoch": 4, "sessions": { "v4": 3, "limit_v4": 10 },
                             "ports": [{ "name": "wan", "link": { "up": true } }] }),
+            ha: json!({ "peer_state": "present", "ready": true, "records_sent": received }),
         }
     }
 
@@ -182,6 +220,8 @@ mod tests {
         assert!((rates.workers[0].load - 0.1).abs() < 1e-9);
         assert_eq!(rates.ports[0].rates[1], 80_000.0);
         assert!(rates.ports[0].up);
+        let ha = rates.ha.as_ref().expect("a peer");
+        assert_eq!((ha.ready, ha.rates[0]), (true, 100.0));
         assert_eq!((rates.sessions, rates.limit), (3, 10));
         let drops: Vec<_> = rates.drops.iter().map(|it| (it.0.as_str(), it.1)).collect();
         assert_eq!(drops, [("denied", 10.0), ("spoofed", 0.0)]);

@@ -6,14 +6,15 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
 
-use super::rates::Rates;
+use super::rates::{HaRate, Rates};
 use crate::table::{duration, short};
 
 /// Draws everything that there is room for.
 pub(super) fn draw(frame: &mut Frame<'_>, url: &str, rates: &Rates, trouble: Option<&str>) {
     let rows = |count: usize| Constraint::Max(u16::try_from(count + 3).unwrap_or(u16::MAX));
+    let head_lines = if rates.ha.is_some() { 3 } else { 2 };
     let [head, workers, ports, rest, foot] = Layout::vertical([
-        Constraint::Length(2),
+        Constraint::Length(head_lines),
         rows(rates.workers.len()),
         rows(rates.ports.len()),
         Constraint::Fill(1),
@@ -34,7 +35,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, url: &str, rates: &Rates, trouble: Opt
         short(rates.opened),
         short(rates.ended)
     );
-    frame.render_widget(Paragraph::new(vec![title.into(), sessions.into()]), head);
+    let mut lines = vec![Line::from(title), sessions.into()];
+    lines.extend(rates.ha.as_ref().map(peer));
+    frame.render_widget(Paragraph::new(lines), head);
     table(
         frame,
         workers,
@@ -110,6 +113,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, url: &str, rates: &Rates, trouble: Opt
     frame.render_widget(Paragraph::new(foot_line), foot);
 }
 
+/// The other appliance in a line, which stands out where something would be lost.
+fn peer(ha: &HaRate) -> Line<'static> {
+    let [told, heard, given, taken] = ha.rates.map(short);
+    let ready = if ha.ready { "ready" } else { "NOT READY" };
+    let text = format!(
+        "peer {}, {ready}   {} own, {} copies, {} untold, lag {}   records/s {told} out {heard} in   \
+         packets/s {given} given {taken} taken",
+        ha.peer, ha.own, ha.replicas, ha.untold, ha.lag
+    );
+    match ha.ready {
+        true => Line::from(text),
+        false => Line::styled(text, Style::new().add_modifier(Modifier::REVERSED)),
+    }
+}
+
 fn table(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -162,6 +180,15 @@ mod tests {
                 bits: 0.0,
             }],
             drops: vec![("no_route".to_owned(), 7.0, 70)],
+            ha: Some(HaRate {
+                peer: "dead".to_owned(),
+                ready: false,
+                own: 12,
+                replicas: 0,
+                untold: 12,
+                lag: 3,
+                rates: [0.0; 4],
+            }),
         };
         let mut terminal = Terminal::new(TestBackend::new(100, 24)).expect("a screen");
         let drawn = terminal.draw(|frame| draw(frame, "http://a", &rates, Some("gone")));
@@ -176,6 +203,7 @@ mod tests {
             "web/web1",
             "draining",
             "no_route",
+            "peer dead, NOT READY   12 own, 0 copies, 12 untold",
             "gone",
         ] {
             assert!(screen.contains(text), "{text} is not in\n{screen}");
