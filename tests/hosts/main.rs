@@ -12,6 +12,7 @@ mod hostile;
 mod icmp;
 mod kernel;
 mod modes;
+mod monitoring;
 mod neighbours;
 mod pair;
 mod plain;

@@ -47,6 +47,23 @@ pub fn send(
     headers: &str,
     body: &[u8],
 ) -> Result<Response, String> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    exchange(server, &[head.as_bytes(), body].concat())
+}
+
+/// GET by HTTP/1.0, for servers that else would send in chunks.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_1_0(server: SocketAddr, path: &str) -> Result<Response, String> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n");
+    exchange(server, request.as_bytes())
+}
+
+fn exchange(server: SocketAddr, request: &[u8]) -> Result<Response, String> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)
         .map_err(|why| format!("connect to {server}: {why}"))?;
     let told = |what: &str| {
@@ -59,13 +76,7 @@ pub fn send(
     stream
         .set_write_timeout(Some(PATIENCE))
         .map_err(told("timeout"))?;
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream
-        .write_all(&[head.as_bytes(), body].concat())
-        .map_err(told("send"))?;
+    stream.write_all(request).map_err(told("send"))?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => parse(&answer),
