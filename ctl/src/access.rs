@@ -84,6 +84,18 @@ pub(crate) fn access(
             let said = format!("in use, SHA-256 {}", text(&answer, "sha256"));
             (answer, said)
         }
+        Access::Certificate(Certificate::Ask {
+            authorities,
+            required,
+        }) => {
+            let body = json!({ "authorities": read(authorities)?, "required": required });
+            let answer = send(Method::PUT, "/tls/clients", body)?;
+            (answer, "clients are asked for certificates".to_owned())
+        }
+        Access::Certificate(Certificate::Ignore) => {
+            let answer = client.send(&Method::DELETE, "/tls/clients", &[], None)?;
+            (answer, "clients are asked for no certificates".to_owned())
+        }
     };
     match as_json {
         true => writeln!(out, "{answer:#}")?,

@@ -55,6 +55,9 @@ pub(crate) struct Target {
     /// The certificates (PEM) to trust, instead of those of the public authorities
     #[arg(long, global = true, env = "SLUICE_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    /// A certificate and its key (PEM, in one file) to show, where it stands for a user
+    #[arg(long, global = true, env = "SLUICE_IDENTITY", value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
     /// Seconds to wait for an answer
     #[arg(long, global = true, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
@@ -185,6 +188,8 @@ pub(crate) enum Show {
     Tokens,
     /// The API's certificate
     Certificate,
+    /// Which certificates of clients stand for users
+    ClientCertificates,
     /// Who did what
     Audit {
         /// How many records

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Method, Request, header};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::args::Target;
 
@@ -108,6 +108,9 @@ impl Client {
                 return Err(Failure::Usage(format!("{path}: no certificate in there")));
             }
             tls = tls.root_certs(RootCerts::from(certificates));
+        }
+        if let Some(path) = &target.identity {
+            tls = tls.client_cert(Some(identity(path)?));
         }
         let token = match &target.token_file {
             Some(path) => Some(read(path)?),
@@ -257,6 +260,27 @@ impl Client {
             status,
             text: problem(status, &text),
         })
+    }
+}
+
+/// A certificate, those that vouch for it, and its key.
+fn identity(path: &Path) -> Result<ClientCert, Failure> {
+    let text = read(path)?;
+    let (mut chain, mut key) = (Vec::new(), None);
+    for item in parse_pem(text.as_bytes()).flatten() {
+        match item {
+            PemItem::Certificate(certificate) => chain.push(certificate),
+            PemItem::PrivateKey(found) => key = Some(found),
+            _ => {}
+        }
+    }
+    match key {
+        Some(key) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
+        _ => {
+            let path = path.display();
+            let why = format!("{path}: it takes a certificate and its key, both in there");
+            Err(Failure::Usage(why))
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn show(
             properties(&answer, out)
         }
         Show::Device { .. } => device(&answer, out),
-        Show::Stats | Show::Openapi => Ok(writeln!(out, "{answer:#}")?),
+        Show::Stats | Show::Openapi | Show::ClientCertificates => Ok(writeln!(out, "{answer:#}")?),
         Show::Events => lines(&answer, "events", watch::event, out),
         Show::Logs { .. } => lines(&answer, "lines", watch::line, out),
         Show::Diff { .. } => {
@@ -82,6 +82,7 @@ fn path(what: &Show) -> String {
         Show::Users { name: Some(name) } => return format!("/users/{}", escaped(name)),
         Show::Tokens => "/tokens",
         Show::Certificate => "/tls",
+        Show::ClientCertificates => "/tls/clients",
         Show::Audit { .. } => "/audit",
         Show::Openapi => "/openapi.json",
         Show::Neighbours => "/neighbours",

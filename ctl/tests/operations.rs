@@ -65,6 +65,9 @@ const COMMANDS: &[&str] = &[
     "token make terraform --role operator",
     "token revoke 5",
     "certificate set FILE FILE",
+    "certificate ask FILE",
+    "certificate ignore",
+    "show client-certificates",
 ];
 
 /// What is the same for all parts of the configuration, with a part in place of `PART`.

@@ -216,6 +216,22 @@ fn users_tokens_and_roles_decide_under_tls_and_exit_codes_say_why_not() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     assert_eq!(sluice_ctl::run(&asked, &mut out, &mut err), 7);
 
+    // A certificate stands for the user that it names, where the appliance asks for it.
+    let made = rcgen::generate_simple_self_signed(["olga".to_owned()]).expect("a certificate");
+    let authority = lab.write("authority.pem", &made.cert.pem());
+    let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = lab.write("identity.pem", &both);
+    lab.ok(Some(&admin), &format!("certificate ask {authority}"));
+    let shown = lab.ok(None, &format!("--identity {identity} show whoami"));
+    assert!(shown.contains("name: olga"), "{shown}");
+    assert!(
+        lab.ok(Some(&admin), "show client-certificates")
+            .contains("authorities")
+    );
+    lab.ok(Some(&admin), "certificate ignore");
+    let without = lab.run(None, &format!("--identity {identity} show whoami"));
+    assert_eq!(without.0, 6, "{}", without.1);
+
     // What is watched comes as it happens, and ends with the appliance.
     let watched = Shared::default();
     let (asked, mut out) = (lab.parse(Some(&viewer), "watch events"), watched.clone());

@@ -32,7 +32,7 @@ pub(crate) enum Access {
     /// Make or revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Replace the API's certificate
+    /// Replace the API's certificate, or ask clients for theirs
     #[command(subcommand)]
     Certificate(Certificate),
 }
@@ -92,4 +92,14 @@ pub(crate) enum Certificate {
         /// A file with its key (PEM)
         key: PathBuf,
     },
+    /// Ask clients for certificates, which then stand for users
+    Ask {
+        /// A file with the authorities (PEM) that vouch for clients
+        authorities: PathBuf,
+        /// Refuse connections without such a certificate
+        #[arg(long)]
+        required: bool,
+    },
+    /// Ask clients for no certificates
+    Ignore,
 }
