@@ -22,6 +22,8 @@ const CONFIG: &str = include_str!("alone.toml");
 pub struct Alone {
     child: Child,
     directory: PathBuf,
+    /// Where DPDK keeps its files when it may use /run; a killed process leaves them.
+    runtime: PathBuf,
     api: SocketAddr,
     starts: u32,
 }
@@ -44,6 +46,7 @@ impl Alone {
         Self {
             child,
             directory: directory.to_owned(),
+            runtime: Path::new("/var/run/dpdk").join(&prefix),
             api,
             starts: 1,
         }
@@ -142,6 +145,7 @@ impl Drop for Alone {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.runtime);
         if std::thread::panicking() {
             eprintln!("--- log of sluice\n{}", self.log());
         }
