@@ -40,7 +40,7 @@ pub(super) struct Parameters {
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page {
+pub(super) struct EventPage {
     /// Oldest first.
     #[schema(value_type = Vec<Event>)]
     events: Vec<Arc<Event>>,
@@ -53,17 +53,17 @@ pub(super) struct Page {
 ///
 /// The last thousand events, in pages.
 #[utoipa::path(get, path = "/events", tag = "state", operation_id = "listEvents",
-    params(Parameters), responses((status = 200, body = Page)))]
+    params(Parameters), responses((status = 200, body = EventPage)))]
 pub(super) async fn list(
     State(api): State<Api>,
     Query(asked): Query<Parameters>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<EventPage>, Problem> {
     let limit = limit(asked.limit)?;
     let mut events = api.events.after(asked.after, limit + 1);
     let more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().map(|last| last.id).filter(|_| more);
-    Ok(Json(Page { events, next }))
+    Ok(Json(EventPage { events, next }))
 }
 
 /// What happens

@@ -28,6 +28,7 @@ static STREAMS: Semaphore = Semaphore::const_new(16);
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Lines after this one; without it, the latest.
+    #[param(format = "uint64")]
     after: Option<u64>,
     /// Lines at most, 1 to 1000; 100 by default.
     #[param(minimum = 1, maximum = 1000)]
@@ -49,7 +50,7 @@ pub(super) struct Following {
 
 /// Log lines.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page {
+pub(super) struct LogPage {
     /// Oldest first.
     #[schema(value_type = Vec<Line>)]
     lines: Vec<Arc<Line>>,
@@ -66,18 +67,18 @@ pub(super) struct Servers {
 ///
 /// The last two thousand are remembered. What is logged at all is up to `sluice run --log`.
 #[utoipa::path(get, path = "/logs", tag = "state", operation_id = "listLogs",
-    params(Parameters), responses((status = 200, body = Page)))]
+    params(Parameters), responses((status = 200, body = LogPage)))]
 pub(super) async fn list(
     State(api): State<Api>,
     Query(asked): Query<Parameters>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<LogPage>, Problem> {
     let limit = limit(asked.limit)?;
     let least = asked.level.unwrap_or(Level::Trace);
     let lines = match asked.after {
         Some(id) => api.logs.lines().after(id, least, limit),
         None => api.logs.lines().latest_of(least, limit),
     };
-    Ok(Json(Page { lines }))
+    Ok(Json(LogPage { lines }))
 }
 
 /// Log lines as they come

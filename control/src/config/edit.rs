@@ -121,7 +121,9 @@ pub fn get(config: &RawConfig, address: &Address) -> Option<Value> {
 
 /// What a section is when nothing is written: all that end with a key are lists, but for these.
 fn empty(address: &Address) -> Value {
-    const TABLES: [&str; 6] = ["system", "api", "firewall", "timeouts", "tcp", "icmp"];
+    const TABLES: [&str; 7] = [
+        "system", "api", "log", "firewall", "timeouts", "tcp", "icmp",
+    ];
     match address.0.as_slice() {
         [Part::Key(key)] if TABLES.contains(key) => Value::Object(Map::new()),
         _ => Value::Array(Vec::new()),
