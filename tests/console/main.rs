@@ -162,6 +162,13 @@ fn overview(console: &mut Console) {
     console
         .browser
         .await_true("document.querySelector('main td a')?.textContent.startsWith('web/in1')");
+    // A line takes two points; pictures begin at the top.
+    console.browser.await_true(
+        "document.querySelector('polyline.chart-line').getAttribute('points').split(' ').length > 4",
+    );
+    console
+        .browser
+        .eval("document.activeElement.blur(), scrollTo(0, 0)");
     for scheme in ["dark", "light"] {
         console.browser.prefer(scheme);
         console.picture(&format!("overview-{scheme}"));

@@ -51,7 +51,7 @@ function mount(main) {
       [packets, sessions, opened, drops, load].map((one) => one.element),
       card("Workers", null, workers.element),
       most.element,
-      h("div", { class: "wide" }, card("Drops by reason", null, reasons.element))));
+      card("Drops by reason", null, reasons.element)));
 
   const stop = subscribe(({ status, stats, before, history }) => {
     const { points, latest } = history;

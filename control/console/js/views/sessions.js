@@ -77,7 +77,7 @@ function mount(main, parameters) {
     key: (row) => row.key,
     columns: [
       { label: "Protocol", text: (row) => row.protocol, sort: (row) => row.protocol },
-      { label: "State", text: (row) => words(row.state), sort: (row) => row.state },
+      { label: "State", text: (row) => words(row.state).replaceAll(" ", "\u00a0"), sort: (row) => row.state },
       { label: "Opener", mono: true, text: (row) => flow(row.original), sort: (row) => flow(row.original) },
       { label: "Answers", mono: true, text: (row) => flow(row.reply), sort: (row) => flow(row.reply) },
       { label: "Service", text: (row) => row.service ?? "–", sort: (row) => row.service ?? "" },
