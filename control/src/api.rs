@@ -15,6 +15,7 @@ mod events;
 mod extract;
 mod guard;
 mod ha;
+mod health;
 mod metrics;
 mod neighbours;
 mod openapi;
@@ -71,6 +72,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(stats::read))
         .routes(routes!(ha::read))
         .routes(routes!(ha::hand_over))
+        .routes(routes!(health::read))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(neighbours::list))
         .routes(routes!(routes::list))

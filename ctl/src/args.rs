@@ -110,6 +110,8 @@ pub(crate) enum Show {
     Services,
     /// Real servers
     Servers,
+    /// Health of real servers, check by check
+    Health,
     /// SNAT pools
     Pools,
     /// Dropped frames by reason

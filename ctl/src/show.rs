@@ -41,6 +41,7 @@ pub(crate) fn show(
         Show::Devices => (whole("/stats")?, Some("devices")),
         Show::Services => (whole("/stats")?, Some("services")),
         Show::Servers => (whole("/stats")?, Some("servers")),
+        Show::Health => (whole("/health")?, Some("servers")),
         Show::Pools => (whole("/stats")?, Some("snat_pools")),
         Show::Drops => (whole("/stats")?, None),
         Show::Neighbours => (whole("/neighbours")?, Some("neighbours")),
@@ -62,6 +63,15 @@ pub(crate) fn show(
         (Show::Status, _) => status(&answer, out)?,
         (Show::Ha, _) => crate::ha::show(&answer, out)?,
         (Show::Drops, _) => drops(&answer, out)?,
+        (Show::Health, _) => {
+            let (columns, row) = rows::of(what);
+            let checks = rows::checks(list(&answer, "servers"));
+            table(
+                columns,
+                checks.iter().enumerate().map(|(at, item)| row(at, item)),
+                out,
+            )?;
+        }
         (Show::Diff { .. }, _) => {
             let changes = answer["changes"].as_array().or(answer.as_array());
             differences(changes.into_iter().flatten(), out)?;

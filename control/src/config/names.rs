@@ -56,6 +56,8 @@ indexes! {
     SnatPoolIndex,
     /// Index into [`super::Config::pools`].
     PoolIndex,
+    /// Index into [`super::Config::health_checks`].
+    CheckIndex,
 }
 
 /// All names that a configuration gives to what others refer to.
@@ -65,6 +67,7 @@ pub(super) struct Names {
     ports: Vec<String>,
     snat_pools: Vec<String>,
     pools: Vec<String>,
+    health_checks: Vec<String>,
 }
 
 impl Names {
@@ -81,6 +84,11 @@ impl Names {
             ports: raw.port.iter().map(|port| text(&port.name)).collect(),
             snat_pools: raw.snat_pool.iter().map(|pool| text(&pool.name)).collect(),
             pools: raw.pool.iter().map(|pool| text(&pool.name)).collect(),
+            health_checks: raw
+                .health_check
+                .iter()
+                .map(|check| text(&check.name))
+                .collect(),
         }
     }
 
@@ -105,6 +113,17 @@ impl Names {
 
     pub(super) fn pool(&self, text: &str, place: &Place<'_>) -> Option<PoolIndex> {
         find(&self.pools, text, place, "pool", "a [[pool]]").map(PoolIndex)
+    }
+
+    pub(super) fn health_check(&self, text: &str, place: &Place<'_>) -> Option<CheckIndex> {
+        find(
+            &self.health_checks,
+            text,
+            place,
+            "health check",
+            "a [[health_check]]",
+        )
+        .map(CheckIndex)
     }
 }
 
