@@ -13,6 +13,7 @@ use super::{Worker, hit};
 use crate::counters::DropReason;
 use crate::handoff::{Message, Why};
 use crate::io::{Frame, Io};
+use crate::nat::lease::Prepared;
 use crate::nat::mapping::MappingId;
 use crate::published::WorkerCounter;
 use crate::session::flow::{PathId, flags};
@@ -48,14 +49,19 @@ pub(super) struct Blueprint {
     one_way: bool,
     /// Endpoint-independent mapping, 0 for none.
     pub(super) mapping: u32,
+    /// What is known of the search for a lease.
+    pub(super) prepared: Option<Prepared>,
+    /// The hash of the replies' key, if it was looked up and no flow has it.
+    pub(super) reply_hash: Option<u64>,
 }
 
 impl<I: Io> Worker<I> {
-    /// Opens the session that was designed for a packet, and gives its original flow.
+    /// Opens the session that was designed for a packet, and gives its original flow. No flow has the
+    /// packet's key, which comes with its hash.
     pub(super) fn open<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        key: (&Key<F::Addrs>, u64),
         tuple: &Tuple,
         mut blueprint: Blueprint,
     ) -> Result<FlowRef, Refusal> {
@@ -82,12 +88,14 @@ impl<I: Io> Worker<I> {
         tuple: &Tuple,
     ) -> Result<Blueprint, Refusal> {
         let mut inbound = plan::inbound(&self.snapshot, tuple, zone);
+        let opener = *self.lately.about(&self.snapshot, tuple.src);
         let mut target = *tuple;
         let (mut server, mut one_way, mut mapping) = (ServerId::NONE, false, 0);
         let mut via = tuple.dst;
         match inbound.destination {
             Destination::Keep => {
-                if let Some(reason) = plan::unserved(&self.snapshot, tuple) {
+                let named = self.lately.about(&self.snapshot, tuple.dst).local;
+                if let Some(reason) = plan::unserved(named) {
                     let inner = self.mapped_endpoint(packet, tuple)?.ok_or(reason)?;
                     (target.dst, target.dport, mapping) = inner;
                     via = target.dst;
@@ -127,14 +135,14 @@ impl<I: Io> Worker<I> {
                 }
             }
         }
-        if let Some(Local::Own(_)) = self.snapshot.local.get(tuple.src) {
+        if let Some(Local::Own(_)) = opener.local {
             return Err(DropReason::MartianSource.into());
         }
         if !may_be_forwarded(&target) {
             return Err(DropReason::NoRoute.into());
         }
-        let forth = plan::way(&self.snapshot, via)?;
-        let back = plan::way(&self.snapshot, tuple.src)?;
+        let forth = self.lately.about(&self.snapshot, via).way?;
+        let back = opener.way?;
         if back.zone != zone {
             return Err(DropReason::Spoofed.into());
         }
@@ -162,6 +170,8 @@ impl<I: Io> Worker<I> {
             server,
             one_way,
             mapping,
+            prepared: None,
+            reply_hash: None,
         })
     }
 
@@ -178,7 +188,7 @@ impl<I: Io> Worker<I> {
     fn build<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        (key, hash): (&Key<F::Addrs>, u64),
         tuple: &Tuple,
         blueprint: &Blueprint,
     ) -> Result<SessionId, Refusal> {
@@ -190,6 +200,8 @@ impl<I: Io> Worker<I> {
             server,
             one_way,
             mapping,
+            reply_hash,
+            ..
         } = blueprint;
         let reply_key = Key::new::<F>(&leaves.reverse(), forth.zone);
         let forth_path = self.acquire_path(forth, outbound.service, *server, false)?;
@@ -197,13 +209,14 @@ impl<I: Io> Worker<I> {
         let back_path = back_path.inspect_err(|_| self.release_path(forth_path))?;
         let limit = self.snapshot.timeout(outbound.timeouts, tuple.proto, 0);
         let table = F::table_mut(&mut self.tables);
-        let inserted =
-            table
-                .insert(key, &reply_key, self.now, limit)
-                .map_err(|error| match error {
-                    InsertError::Full => DropReason::SessionTableFull,
-                    InsertError::Clash => DropReason::TupleClash,
-                });
+        let inserted = match *reply_hash {
+            Some(reply) => table.insert_absent([key, &reply_key], [hash, reply], self.now, limit),
+            None => table.insert(key, &reply_key, self.now, limit),
+        };
+        let inserted = inserted.map_err(|error| match error {
+            InsertError::Full => DropReason::SessionTableFull,
+            InsertError::Clash => DropReason::TupleClash,
+        });
         let id = inserted.inspect_err(|_| {
             self.release_path(forth_path);
             self.release_path(back_path);
@@ -234,7 +247,9 @@ impl<I: Io> Worker<I> {
                 tcp::open(original, reply, &segment);
             }
         }
-        self.reschedule::<F>(id);
+        if tuple.proto == proto::TCP {
+            self.reschedule::<F>(id);
+        }
         self.register::<F>(id, [(key, packet.port), (&reply_key, forth.hop.port)])
             .inspect_err(|_| self.undo::<F>(id, [forth_path, back_path]))?;
         Ok(id)

@@ -18,13 +18,15 @@ use crate::nat::rules::Mapping;
 
 impl<I: Io> Worker<I> {
     /// Asks for the memory that will tell whether the tuple of the session's replies is taken.
-    pub(super) fn foresee<F: PerFamily>(&mut self, blueprint: &Blueprint) {
+    pub(super) fn foresee<F: PerFamily>(&mut self, blueprint: &mut Blueprint) {
         let Blueprint {
             leaves,
             forth,
             outbound,
+            prepared,
             ..
         } = blueprint;
+        let leaves = &*leaves;
         let snapshot = &self.snapshot;
         let Some(port) = plan::port(snapshot, forth.hop.port) else {
             return;
@@ -42,7 +44,11 @@ impl<I: Io> Worker<I> {
                 .map(|pool| Request::pool(leaves, pool, port.device)),
         };
         let reply = match (&request, outbound.source) {
-            (Some(request), _) => self.leases.foresee(&snapshot.steering, request),
+            (Some(request), _) => {
+                let foreseen = self.leases.foresee(&snapshot.steering, request);
+                *prepared = foreseen.and_then(|(_, prepared)| prepared);
+                foreseen.map(|(reply, _)| reply)
+            }
             (None, Source::Static(src)) => Some(Tuple { src, ..*leaves }.reverse()),
             (None, _) => Some(leaves.reverse()),
         };
@@ -63,6 +69,8 @@ impl<I: Io> Worker<I> {
             leaves,
             forth,
             outbound,
+            prepared,
+            reply_hash,
             ..
         } = blueprint;
         let snapshot = &self.snapshot;
@@ -100,14 +108,17 @@ impl<I: Io> Worker<I> {
         // A copy of a session of the other node's may lie on another worker, though its replies come
         // here. With one node they are where their port was leased.
         let (tables, shared) = (&self.tables, self.ha.is_some() && self.rings.workers() > 1);
+        let mut asked = 0;
         let mut lease = |request: &Request<'_>| {
             let taken = |t: &Tuple| {
                 let key = Key::new::<F>(t, reply_zone);
-                table.contains(&key)
+                asked = table.hash(&key);
+                table.lookup(&key, asked).is_some()
                     || host.has(&key, now)
-                    || shared && F::is_registered(tables, &key, table.hash(&key), now)
+                    || shared && F::is_registered(tables, &key, asked, now)
             };
-            leases.lease(&snapshot.steering, &snapshot.services, request, now, taken)
+            let wanted = (request, *prepared);
+            leases.lease(&snapshot.steering, &snapshot.services, wanted, now, taken)
         };
         let own = lease(&request);
         // A node whose peer is dead has the peer's ports as well, and takes them last: those that
@@ -119,6 +130,7 @@ impl<I: Io> Worker<I> {
         match lease {
             Ok(lease) => {
                 *leaves = lease.apply(*leaves);
+                *reply_hash = Some(asked);
                 Ok(())
             }
             Err(LeaseError::Elsewhere(worker)) if packet.why < Why::Affinity => {
