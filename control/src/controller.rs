@@ -314,19 +314,21 @@ impl Controller {
                 }
                 Err(why) => Err(why),
             },
-            Action::EndSessions(filter) => match sessions::resolve(&filter, &self.registry) {
-                Ok(filter) => {
-                    let left = (0..self.workers.len()).collect();
-                    let work = Work::End { left, ended: 0 };
-                    let request = self.wait_for(work, answer, now + PATIENCE);
-                    for worker in &mut self.workers {
-                        let end = EndRequest::new(request, filter);
-                        worker.send(ToWorker::EndSessions(Box::new(end)));
+            Action::EndSessions { filter, reset } => {
+                match sessions::resolve(&filter, &self.registry) {
+                    Ok(filter) => {
+                        let left = (0..self.workers.len()).collect();
+                        let work = Work::End { left, ended: 0 };
+                        let request = self.wait_for(work, answer, now + PATIENCE);
+                        for worker in &mut self.workers {
+                            let end = EndRequest::new(request, filter).telling(reset);
+                            worker.send(ToWorker::EndSessions(Box::new(end)));
+                        }
+                        return;
                     }
-                    return;
+                    Err(why) => Err(why),
                 }
-                Err(why) => Err(why),
-            },
+            }
             Action::ListNeighbours => {
                 let work = Work::Neighbours {
                     worker: 0,

@@ -406,6 +406,7 @@ struct Flows {
     opened: Family,
     ended: Family,
     refused: Family,
+    overflowed: Family,
     sessions: Family,
 }
 
@@ -424,6 +425,10 @@ const SERVICE: Flows = Flows {
         "sluice_service_refused_packets_total",
         "Packets that were not let open a session; of a firewall rule, that it denied.",
     ),
+    overflowed: family(
+        "sluice_service_sessions_overflowed_total",
+        "Sessions given to a lower priority group, the backup pool or the sorry server.",
+    ),
     sessions: family("sluice_service_sessions", "Sessions of a service now."),
 };
 
@@ -441,6 +446,10 @@ const SERVER: Flows = Flows {
     refused: family(
         "sluice_server_refused_packets_total",
         "Packets that were not let open a session.",
+    ),
+    overflowed: family(
+        "sluice_server_sessions_overflowed_total",
+        "Sessions that it was given because servers that go before it could not take them.",
     ),
     sessions: family("sluice_server_sessions", "Sessions of a real server now."),
 };
@@ -464,6 +473,7 @@ fn flows(families: &mut Families, names: &Flows, labels: Labels<'_>, counts: &Co
             FlowCounter::Opened => families.counter(names.opened, labels, count),
             FlowCounter::Ended => families.counter(names.ended, labels, count),
             FlowCounter::Refused => families.counter(names.refused, labels, count),
+            FlowCounter::Overflowed => families.counter(names.overflowed, labels, count),
         }
     }
 }

@@ -16,10 +16,13 @@ pub(crate) fn end_sessions(
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Sessions::End { filter, all } = what;
+    let Sessions::End { filter, all, reset } = what;
     let mut query = filter.query();
     if *all {
         query.push(("all", "true".to_owned()));
+    }
+    if *reset {
+        query.push(("reset", "true".to_owned()));
     }
     let answer = client.send(&Method::DELETE, "/sessions", &query, None)?;
     match as_json {

@@ -91,6 +91,14 @@ counters! {
         TcpOutOfWindow = "tcp_out_of_window",
         /// Resets sent for segments without a session.
         ResetsSent = "resets_sent",
+        /// Resets sent to the ends of sessions whose time was over, or that an operator ended.
+        ExpiryResets = "expiry_resets",
+        /// Probes sent to the ends of sessions whose time was about to be over.
+        ExpiryProbes = "expiry_probes",
+        /// Sessions whose ends were not told, or not probed at that time, for the sake of the rate.
+        ExpiryLimited = "expiry_limited",
+        /// Such resets and probes for which there was no buffer, or whose next hop is not known.
+        ExpiryUnsent = "expiry_unsent",
         /// ICMP errors sent.
         IcmpErrorsSent = "icmp_errors_sent",
         /// ICMP errors that the rate limit kept back.
@@ -198,6 +206,8 @@ counters! {
         Ended = "sessions_ended",
         /// Packets that were not let open a session (for a firewall rule: that it denied).
         Refused = "refused",
+        /// Sessions that were given to a lower priority group, the backup pool or the sorry server.
+        Overflowed = "sessions_overflowed",
     }
 }
 

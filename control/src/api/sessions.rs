@@ -61,6 +61,8 @@ pub(super) struct Parameters {
     reply_destination_port: Option<u16>,
     /// `DELETE` without any condition wants it in so many words: `all=true`.
     all: bool,
+    /// `DELETE`: tell both ends of TCP sessions by a reset.
+    reset: bool,
 }
 
 /// A page of sessions
@@ -111,7 +113,8 @@ pub(super) async fn end(
         let why = "without a condition this ends all sessions; write all=true if that is meant";
         return Err(Problem::bad_request(why));
     }
-    match handle.call(Action::EndSessions(filter)).await? {
+    let reset = asked.reset;
+    match handle.call(Action::EndSessions { filter, reset }).await? {
         Outcome::Ended(ended) => Ok(Json(ended)),
         _ => Err(mismatch()),
     }

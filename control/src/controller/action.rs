@@ -60,7 +60,12 @@ pub enum Action {
     /// A page of sessions.
     ListSessions(SessionQuery),
     /// End the sessions that match.
-    EndSessions(SessionFilter),
+    EndSessions {
+        /// Which.
+        filter: SessionFilter,
+        /// Both ends of those that are TCP are told by a reset.
+        reset: bool,
+    },
     /// The neighbour tables.
     ListNeighbours,
     /// The routes.

@@ -9,19 +9,23 @@ pub(super) enum Fate {
     Opened,
     Ended,
     Refused,
+    Overflowed,
 }
+
+/// How many there are.
+const FATES: usize = 4;
 
 /// Counts by id, and which ids have any.
 #[derive(Debug)]
 struct Fates {
-    counts: Box<[[u32; 3]]>,
+    counts: Box<[[u32; FATES]]>,
     touched: Vec<u16>,
 }
 
 impl Fates {
     fn new(ids: usize) -> Self {
         Self {
-            counts: vec![[0; 3]; ids].into(),
+            counts: vec![[0; FATES]; ids].into(),
             touched: Vec::with_capacity(ids),
         }
     }
@@ -30,7 +34,7 @@ impl Fates {
         let Some(counts) = self.counts.get_mut(usize::from(id)) else {
             return;
         };
-        if *counts == [0; 3] {
+        if *counts == [0; FATES] {
             self.touched.push(id);
         }
         counts[fate as usize] += 1;
@@ -43,6 +47,7 @@ impl Fates {
                 FlowCounter::Opened,
                 FlowCounter::Ended,
                 FlowCounter::Refused,
+                FlowCounter::Overflowed,
             ];
             for (name, count) in names.into_iter().zip(counts) {
                 writer.add(slot(id, name), u64::from(count));

@@ -104,7 +104,11 @@ fn measure(effort: &Effort, eal: Eal, name: &str, sessions: usize) -> Result<Vec
     let of = |figure: &str| format!("pipeline.{figure}.{name}");
     let (all, theirs) = (rounds.a(), rounds.b());
     let best = |values: &[f64]| Better::Less.best(values);
-    let net: Vec<_> = all.iter().zip(&source).map(|(all, own)| all - own).collect();
+    let net: Vec<_> = all
+        .iter()
+        .zip(&source)
+        .map(|(all, own)| all - own)
+        .collect();
     let paired: Vec<_> = net.iter().zip(theirs).map(|(net, own)| net / own).collect();
     // Best less best, as the best of the differences would pair a good window with a bad one.
     let ns = best(all) - best(&source);

@@ -136,11 +136,7 @@ fn measure(
         },
     );
     // What is not looked up is not fast.
-    let all = if there {
-        windows * LOOKUPS
-    } else {
-        0
-    };
+    let all = if there { windows * LOOKUPS } else { 0 };
     assert_eq!(
         found, [all; 2],
         "a lookup found what is not there, or missed what is"
