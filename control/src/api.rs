@@ -16,6 +16,7 @@ mod extract;
 mod guard;
 mod ha;
 mod logs;
+mod health;
 mod metrics;
 mod neighbours;
 mod openapi;
@@ -75,6 +76,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(stats::read))
         .routes(routes!(ha::read))
         .routes(routes!(ha::hand_over))
+        .routes(routes!(health::read))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(sessions::count))
         .routes(routes!(sessions::top))
