@@ -126,7 +126,12 @@ fn limits(config: &Config, top: &Place<'_>) {
     }
     let members = config.virtual_servers.iter();
     let members: usize = members
-        .map(|vs| config.pools[vs.pool.0].servers.len())
+        .map(|vs| {
+            let pools = [Some(vs.pool), vs.backup_pool];
+            let pools = pools.iter().flatten();
+            let servers = pools.map(|pool| config.pools[pool.0].servers.len());
+            servers.sum::<usize>() + usize::from(vs.sorry_server.is_some())
+        })
         .sum();
     if members > MAX_MEMBERS {
         top.key("virtual_server").wrong::<()>(

@@ -73,7 +73,10 @@ fn concerned(changes: &[Difference], old: &RawConfig) -> Concerned {
                     "persistence",
                     "clamp_mss",
                 ];
-                if !harmless.iter().any(|harmless| key.starts_with(harmless)) {
+                // Who stands in for the pool has no sessions before there is one.
+                let stands_in = ["backup_pool", "sorry_server"].contains(&key);
+                let harmless = harmless.iter().any(|harmless| key.starts_with(harmless));
+                if !(harmless || stands_in && change.op == Op::Add) {
                     all.services.insert(format!("virtual_server/{name}"));
                 }
             }
@@ -128,7 +131,7 @@ fn pool(old: &RawConfig, pool: &str, change: &Difference, all: &mut Concerned) {
             let goes = match key {
                 "" => change.op == Op::Remove,
                 "state" => change.new.as_ref().is_some_and(|state| state == "down"),
-                "weight" => false,
+                "weight" | "priority" | "max_sessions" | "max_sessions_per_second" => false,
                 _ => true,
             };
             if goes {

@@ -70,6 +70,8 @@ pub struct EndRequest {
     pub request: RequestId,
     /// Which sessions.
     pub filter: Filter,
+    /// Both ends of a TCP session are told by a reset.
+    pub reset: bool,
     /// Where the worker is; `None` in the answer.
     pub cursor: Option<Cursor>,
     /// How many were ended.
@@ -82,9 +84,16 @@ impl EndRequest {
         Self {
             request,
             filter,
+            reset: false,
             cursor: Some(Cursor::default()),
             ended: 0,
         }
+    }
+
+    /// Has both ends told, or not.
+    #[must_use]
+    pub fn telling(self, reset: bool) -> Self {
+        Self { reset, ..self }
     }
 }
 

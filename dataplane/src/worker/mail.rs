@@ -10,8 +10,8 @@ use super::Worker;
 use super::tables::PerFamily;
 use crate::io::Io;
 use crate::mailbox::{
-    CAPACITY, Cursor, EndRequest, Event, Filter, FromWorker, NeighbourPage, NeighbourRow,
-    SessionPage, SessionRow, Table, ToWorker,
+    CAPACITY, Cursor, EndRequest, Event, Filter, FromWorker, NeighbourPage, NeighbourRow, SessionPage,
+    SessionRow, Table, ToWorker,
 };
 use crate::session::flow::{Cold, Session};
 use crate::session::table::SessionId;
@@ -153,31 +153,38 @@ impl<I: Io> Worker<I> {
             return true;
         };
         let (next, ended) = match table {
-            Table::V4 => self.end_in::<V4>(&request.filter, index),
-            Table::V6 => self.end_in::<V6>(&request.filter, index),
+            Table::V4 => self.end_in::<V4>(request, index),
+            Table::V6 => self.end_in::<V6>(request, index),
         };
         request.ended += ended;
         request.cursor = next_cursor(table, next);
         request.cursor.is_none()
     }
 
-    fn end_in<F: PerFamily>(&mut self, filter: &Filter, from: u32) -> (Option<u32>, u64) {
+    fn end_in<F: PerFamily>(&mut self, request: &EndRequest, from: u32) -> (Option<u32>, u64) {
         let mut found = ArrayVec::<SessionId, END_SLICE>::new();
         let table = F::table(&self.tables);
         let Snapshot {
             timeouts, firewall, ..
         } = &*self.snapshot;
         let mut more = None;
-        let next = table.scan(from, slice(filter), |id, session, cold| {
-            let matches = filter.matches(&row(session, cold, timeouts, self.now), firewall);
+        let next = table.scan(from, slice(&request.filter), |id, session, cold| {
+            let matches = request.filter.matches(&row(session, cold, timeouts, self.now), firewall);
             if matches && more.is_none() && found.try_push(id).is_err() {
                 more = Some(id.0);
             }
         });
+        let mut ended = 0;
         for &id in &found {
+            if request.reset && !self.reset_ends::<F>(id) {
+                // As fast as resets may be sent: the rest is for a later poll.
+                more = Some(id.0);
+                break;
+            }
             self.end_session::<F>(id);
+            ended += 1;
         }
-        (more.or(next), found.len() as u64)
+        (more.or(next), ended)
     }
 
     fn list_neighbours(&mut self, page: &mut NeighbourPage) -> bool {

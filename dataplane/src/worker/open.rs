@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
+use super::choose::choose;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
 use super::tables::PerFamily;
@@ -113,11 +114,7 @@ impl<I: Io> Worker<I> {
                 if let Some(hash) = self.balancer.affinity(vs, tuple.src) {
                     self.decided_here(packet, hash)?;
                 }
-                server = self.balancer.pick(vs, tuple, self.now).ok_or_else(|| {
-                    self.tally
-                        .session(vs.service, ServerId::NONE, Fate::Refused);
-                    missing
-                })?;
+                server = choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now)?;
                 let real = snapshot
                     .servers
                     .get(usize::from(server.0))
