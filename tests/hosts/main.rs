@@ -14,6 +14,7 @@ mod kernel;
 mod modes;
 mod monitoring;
 mod neighbours;
+mod overload;
 mod pair;
 mod plain;
 mod quickstart;
