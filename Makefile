@@ -51,8 +51,9 @@ test: setup ## all tests: pure ones first, then those between real hosts in name
 		$(CARGO) test --locked --no-fail-fast --package sluice-tests -- --test-threads=1
 
 .PHONY: sim
-sim: ## the HA protocol in virtual time; SEEDS=5000 tries so many, SEED=7 tries that one
+sim: ## two appliances in virtual time, and the HA protocol alone; SEEDS=5000 tries so many, SEED=7 tries that one
 	$(CARGO) test --locked --package sluice-ha --test sim -- --nocapture
+	$(CARGO) test --locked --package sluice-dataplane --test ha_sim -- --nocapture
 
 .PHONY: test-console
 test-console: setup ## the web console in a browser; pictures in target/console/

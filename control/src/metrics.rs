@@ -25,6 +25,8 @@ const fn family(name: &'static str, help: &'static str) -> Family {
 
 /// Nanoseconds in a second; to divide by, which rounds better than to multiply by its inverse.
 const NS: f64 = 1e9;
+/// Milliseconds in a second.
+const MS: f64 = 1e3;
 
 /// Counts above 2^53 lose their last bits; so they do in Prometheus itself.
 fn float(count: u64) -> f64 {
@@ -185,6 +187,10 @@ const LAG: Family = family(
     "sluice_worker_ha_lag_frames",
     "Frames of records that the peer has not acknowledged.",
 );
+const DIGEST_AGE: Family = family(
+    "sluice_worker_ha_digest_age_seconds",
+    "Time since all that the peer tells was last proven to be what is known here.",
+);
 const EVENTS: Family = family(
     "sluice_worker_events_total",
     "What else workers count; the API's documentation has a sentence for each.",
@@ -235,6 +241,7 @@ fn worker(families: &mut Families, number: &str, worker: &WorkerStats) {
             WorkerCounter::SessionsReplica => families.gauge(REPLICAS, alone, value),
             WorkerCounter::SessionsUntold => families.gauge(UNTOLD, alone, value),
             WorkerCounter::HaLag => families.gauge(LAG, alone, value),
+            WorkerCounter::HaDigestAge => families.gauge(DIGEST_AGE, alone, value / MS),
             _ => families.counter(EVENTS, &[("worker", number), ("event", name)], value),
         }
     }

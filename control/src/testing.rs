@@ -172,6 +172,7 @@ pub(crate) fn session(n: u16, state: u8) -> SessionRow {
         state,
         service: ServiceId::NONE,
         server: ServerId::NONE,
+        replica: false,
         age_ms: 3000,
         idle_ms: 1000,
         expires_ms: 5000,

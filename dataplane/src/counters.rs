@@ -125,6 +125,9 @@ drop_reasons! {
     HostTableFull = "host_table_full",
     /// On the HA link: neither a packet that the peer handed on, nor of the HA protocol.
     HaForged = "ha_forged",
+    /// No session is known for it, and this node has just started and not met its peer yet, which may
+    /// have one.
+    HaWaiting = "ha_waiting",
     /// A datagram of the HA link that is damaged, repeated, or not from the peer.
     HaRefused = "ha_refused",
     /// No packet buffer for the answer or for what had to be changed.

@@ -104,7 +104,43 @@ pub enum Message<F> {
     HaDatagram(F),
     /// Records of the other appliance about sessions that are yours to keep: a frame made here, in
     /// which they stand as on the wire.
-    HaRecords(F),
+    HaRecords {
+        /// The records.
+        frame: F,
+        /// The lane that they came on.
+        lane: u8,
+        /// The round in which they were told (see `sluice_ha::bulk`).
+        mark: u16,
+    },
+    /// The other appliance has told all that it has of what is within this scope, on this lane.
+    HaSweep {
+        /// The lane.
+        lane: u8,
+        /// What is to go, if it was not told of.
+        sweep: sluice_ha::bulk::Sweep,
+    },
+    /// Say what your part is of these sums of the digest of what was told on a lane.
+    HaSumsWanted {
+        /// The lane.
+        lane: u8,
+        /// First bucket.
+        first: u16,
+        /// Of the question, to go with the answer.
+        number: u8,
+        /// The worker that asks.
+        by: u16,
+    },
+    /// The answer: a frame with a record of the digest.
+    HaSums {
+        /// The record.
+        frame: F,
+        /// The lane.
+        lane: u8,
+        /// Of the question.
+        number: u8,
+        /// The worker that answers.
+        from: u16,
+    },
     /// The other appliance is there, or there again, or has other keys.
     PeerUp(Box<PeerUp>),
     /// The other appliance is dead.

@@ -135,6 +135,14 @@ counters! {
         HaRecordsForeign = "ha_records_foreign",
         /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present.
         PeerState = "peer_state",
+        /// Buckets of the peer's digest that were not what is known here.
+        HaDigestMismatches = "ha_digest_mismatches",
+        /// Buckets that the peer asked to be told anew.
+        HaRepairs = "ha_repairs",
+        /// Copies removed because the peer, telling all it has, did not tell of them.
+        HaSwept = "ha_swept",
+        /// Milliseconds since all that the peer tells was last found to be known here, at the moment.
+        HaDigestAge = "ha_digest_age_ms",
         /// Frames of records that the peer has not acknowledged, at the moment.
         HaLag = "ha_lag",
         /// Epoch of the snapshot that it works by, at the moment.

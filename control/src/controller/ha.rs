@@ -48,6 +48,14 @@ pub struct Ha {
     pub records_lost: u64,
     /// Records that say other than what is known here.
     pub conflicts: u64,
+    /// Milliseconds since everything that the peer tells was last proven to be what is known here:
+    /// about a second while nothing is wrong.
+    pub digest_age_ms: u64,
+    /// Buckets, of 256, in which the peer's digest was another than here, since the start. What
+    /// differs is told anew.
+    pub digest_mismatches: u64,
+    /// Buckets that the peer found to be different and was told anew, since the start.
+    pub repairs: u64,
     /// Packets that the peer handed to this node.
     pub corrected_received: u64,
     /// Packets handed to the peer.
@@ -70,7 +78,9 @@ impl Ha {
     pub(super) fn read(config: &config::Ha, published: &Published) -> Self {
         let sum = |counter| published.sum(Slot::Worker(counter));
         let workers = (0..published.workers()).map(|worker| published.worker(worker));
-        let state = workers.map(|values| values.get(Slot::Worker(WorkerCounter::PeerState)));
+        let state = workers
+            .clone()
+            .map(|values| values.get(Slot::Worker(WorkerCounter::PeerState)));
         let peer_state = match state.min() {
             Some(3) => PeerState::Present,
             Some(2) => PeerState::Joining,
@@ -93,6 +103,12 @@ impl Ha {
             records_received: sum(WorkerCounter::HaRecordsReceived),
             records_lost: sum(WorkerCounter::HaRecordsLost),
             conflicts: sum(WorkerCounter::HaConflicts),
+            digest_age_ms: workers
+                .map(|values| values.get(Slot::Worker(WorkerCounter::HaDigestAge)))
+                .max()
+                .unwrap_or(0),
+            digest_mismatches: sum(WorkerCounter::HaDigestMismatches),
+            repairs: sum(WorkerCounter::HaRepairs),
             corrected_received: sum(WorkerCounter::CorrectedReceived),
             redirected: sum(WorkerCounter::Redirected),
             redirected_by_reason: REASONS

@@ -156,6 +156,7 @@ fn gauges_say_what_is_there() {
         writer.set(Slot::Worker(WorkerCounter::SessionsReplica), 2);
         writer.set(Slot::Worker(WorkerCounter::SessionsUntold), 1);
         writer.set(Slot::Worker(WorkerCounter::HaLag), 4);
+        writer.set(Slot::Worker(WorkerCounter::HaDigestAge), 1500);
         for id in 1..20 {
             writer.set(Slot::Service(ServiceId(id), FlowCounter::Opened), 9);
             writer.set(Slot::Service(ServiceId(id), FlowCounter::Ended), 5);
@@ -173,6 +174,7 @@ fn gauges_say_what_is_there() {
         ("sluice_worker_replica_sessions{worker=\"0\"}", 2.0),
         ("sluice_worker_untold_sessions{worker=\"0\"}", 1.0),
         ("sluice_worker_ha_lag_frames{worker=\"0\"}", 4.0),
+        ("sluice_worker_ha_digest_age_seconds{worker=\"0\"}", 1.5),
         (
             "sluice_server_state{pool=\"web\",server=\"web1\",state=\"draining\"}",
             1.0,

@@ -40,6 +40,16 @@ pub enum Scope {
     Bucket(u16),
 }
 
+impl Scope {
+    /// Whether the session at this place is to be told.
+    pub fn has(self, place: Place) -> bool {
+        match self {
+            Self::All => true,
+            Self::Bucket(bucket) => place.bucket() == bucket,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Round {
     scope: Scope,
@@ -75,7 +85,8 @@ impl Sender {
     }
 
     fn begin(&mut self, scope: Scope) {
-        self.number = self.number.wrapping_add(1);
+        // 0 is for lanes on which there is nothing to tell.
+        self.number = self.number.wrapping_add(1).max(1);
         self.round = Some(Round {
             scope,
             begun: false,
@@ -98,14 +109,15 @@ impl Sender {
 
     /// Goes on, for at most `budget` positions of the table and as long as the lane has room. `next`
     /// says what is at the cursor, which starts at 0 and means what the caller likes, and moves it
-    /// on. Gives the number of sessions told.
+    /// on. It is told what is to be told, and may leave out what is not. Gives the number of
+    /// sessions told.
     ///
     /// A lane that closes ends the round; call [`Self::start`] when it opens.
     pub fn poll(
         &mut self,
         lane: &mut Lane,
         budget: u32,
-        mut next: impl FnMut(&mut u64) -> Next,
+        mut next: impl FnMut(&mut u64, Scope) -> Next,
     ) -> u32 {
         let mut told = 0;
         if self.round.is_none() {
@@ -142,7 +154,7 @@ impl Sender {
             if !lane.has_room() {
                 return told;
             }
-            match next(&mut round.cursor) {
+            match next(&mut round.cursor, round.scope) {
                 Next::Nothing => {}
                 Next::Tell(record) => {
                     if is_within(round.scope, &record) {
@@ -167,15 +179,10 @@ impl Sender {
 }
 
 fn is_within(scope: Scope, record: &Record) -> bool {
-    match (scope, record) {
-        (Scope::All, _) => true,
-        (Scope::Bucket(bucket), Record::Session4(session)) => {
-            Place::of(&session.identity).bucket() == bucket
-        }
-        (Scope::Bucket(bucket), Record::Session6(session)) => {
-            Place::of(&session.identity).bucket() == bucket
-        }
-        (Scope::Bucket(_), _) => false,
+    match record {
+        Record::Session4(session) => scope.has(Place::of(&session.identity)),
+        Record::Session6(session) => scope.has(Place::of(&session.identity)),
+        _ => scope == Scope::All,
     }
 }
 

@@ -35,11 +35,17 @@ pub struct Place {
 impl Place {
     /// Of the session with this original flow.
     pub fn of<F: Family>(identity: &Identity<F>) -> Self {
+        Self::of_tuple::<F>(&identity.addrs, identity.ports, identity.proto)
+    }
+
+    /// The same without the zone, which does not count: what a zone is called may change while the
+    /// session lives, and then what was added could no longer be removed. Addresses and ports in
+    /// wire order.
+    pub fn of_tuple<F: Family>(addrs: &F::Addrs, ports: u32, proto: u8) -> Self {
         let mut hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
-        hasher.write(identity.addrs.as_bytes());
-        hasher.write(&identity.ports.to_ne_bytes());
-        hasher.write(&identity.zone.to_be_bytes());
-        hasher.write(&[identity.proto]);
+        hasher.write(addrs.as_bytes());
+        hasher.write(&ports.to_ne_bytes());
+        hasher.write(&[proto]);
         Self {
             hash: hasher.finish(),
         }
@@ -88,6 +94,12 @@ impl Digest {
     pub fn remove(&mut self, place: Place, stamp: Stamp) {
         let sum = &mut self.sums[usize::from(place.bucket()) % BUCKETS];
         *sum = sum.wrapping_sub(place.term(stamp));
+    }
+
+    /// The sums of the chunk that begins with bucket `first`.
+    pub fn sums(&self, first: u16) -> [u64; DIGEST_CHUNK] {
+        let (chunks, _) = self.sums.as_chunks::<DIGEST_CHUNK>();
+        chunks[usize::from(first) / DIGEST_CHUNK % CHUNKS]
     }
 
     /// Adds all that `other` has.

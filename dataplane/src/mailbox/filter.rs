@@ -133,6 +133,7 @@ mod tests {
             state: 3,
             service: ServiceId(4),
             server: ServerId(5),
+            replica: false,
             age_ms: 1,
             idle_ms: 1,
             expires_ms: 1,

@@ -102,6 +102,8 @@ pub struct SessionRow {
     pub service: ServiceId,
     /// The real server it was given to.
     pub server: ServerId,
+    /// It is a copy of a session of the other appliance's.
+    pub replica: bool,
     /// Milliseconds since it was opened.
     pub age_ms: u32,
     /// Milliseconds since its last packet.

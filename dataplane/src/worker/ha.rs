@@ -9,6 +9,7 @@
 //! - `link`: frames of the HA link: meeting the peer, its heartbeat, its records
 //! - `tell`: what the peer is told of our sessions
 //! - `replica`: what the peer tells of its own
+//! - `digest`: proof that the peer's copies are what this node has, and repair of what is not
 //! - `takeover`: replicas of a peer that is dead
 //!
 //! A node that lives and has told everything it has since its start is *present*; before that it is
@@ -25,22 +26,34 @@ use crate::io::{DeviceId, Io};
 use crate::published::WorkerCounter;
 
 mod correct;
+mod digest;
 mod link;
+mod origin;
 mod replica;
 mod takeover;
 mod tell;
 
 pub(super) use correct::Correction;
+use digest::{Heard, Sums};
+use origin::Origin;
 pub(super) use takeover::Met;
-use tell::Bulk;
+use tell::Telling;
 pub(super) use tell::Told;
 
 /// How long a node may be told what its peer has before it opens sessions by itself, milliseconds.
 const JOIN_MS: u32 = 10_000;
+/// How long a node that did nothing for so long that it counts as dead hears what happened meanwhile
+/// before it opens sessions again, milliseconds. What waits in its queues was repeated elsewhere.
+const WAKE_MS: u32 = 100;
+/// How long a node that starts waits for its peer before it opens sessions alone, milliseconds:
+/// several greetings.
+const WAIT_MS: u32 = 1000;
 /// Bytes of the Ethernet header of HA datagrams.
 const ETHERNET: usize = 14;
 /// Bytes of an HA datagram that a hello may have at most.
 const HELLO: usize = 512;
+/// The round that is told on a lane on which there is nothing to tell.
+const SILENT: u16 = 0;
 
 /// What a worker is told of the other appliance when it is made.
 #[derive(Clone)]
@@ -104,13 +117,19 @@ pub(super) struct Ha {
     meeting: u32,
     /// When it was met.
     met: u32,
+    /// When this worker last did something, and when it last began to again after a long while.
+    polled: u32,
+    woke: u32,
     /// Bit l: the peer has told on lane l everything that it had when it was met.
     told: u64,
     /// This worker's lanes, its own first. One is taken out while it is listened to.
     lanes: Vec<Option<Box<Lane>>>,
+    /// What was heard on each of them.
+    heard: Vec<Heard>,
     /// Something was put in a lane, or came by one, since they were flushed.
     busy: bool,
-    bulk: Bulk,
+    telling: Telling,
+    sums: Sums,
     /// Sessions told of that the peer may not have yet.
     unsure: u64,
     replicas: u64,
@@ -129,8 +148,10 @@ impl<I: Io> Worker<I> {
         let Some(ha) = &self.ha else { return };
         let lanes = ha.lanes.iter().flatten();
         let lag = lanes.map(|lane| u64::from(lane.lag())).sum();
+        let age = ha.digest_age(self.now);
         self.counters.set(WorkerCounter::PeerState, ha.state());
         self.counters.set(WorkerCounter::HaLag, lag);
+        self.counters.set(WorkerCounter::HaDigestAge, age);
         self.counters
             .set(WorkerCounter::SessionsReplica, ha.replicas);
         self.counters.set(WorkerCounter::SessionsUntold, untold);
@@ -145,12 +166,14 @@ impl Ha {
             ..LaneConfig::default()
         };
         let lanes = workers.max(parts.peer_workers);
-        let own = (id..lanes).step_by(usize::from(workers));
-        let own = own.map(|lane| Some(Box::new(Lane::new(lane as u8, &config))));
+        let numbers = (id..lanes).step_by(usize::from(workers));
+        let own = numbers.map(|lane| Some(Box::new(Lane::new(lane as u8, &config))));
+        let own: Vec<_> = own.collect();
         let speaker =
             (id == 0).then(|| Box::new(Speaker::new(&parts, workers, zones, &config, now)));
         Self {
-            lanes: own.collect(),
+            heard: own.iter().map(|_| Heard::new(now)).collect(),
+            lanes: own,
             workers,
             peer: None,
             codec: Codec::default(),
@@ -159,9 +182,12 @@ impl Ha {
             boot: None,
             meeting: 0,
             met: now,
+            polled: now,
+            woke: now.wrapping_sub(WAKE_MS),
             told: 0,
             busy: false,
-            bulk: Bulk::default(),
+            telling: Telling::default(),
+            sums: Sums::new(lanes, now),
             unsure: 0,
             replicas: 0,
             speaker,
@@ -171,6 +197,11 @@ impl Ha {
 
     pub(super) fn device(&self) -> DeviceId {
         self.parts.device
+    }
+
+    /// Whether this worker did nothing for so long that its peer may count it as dead.
+    fn is_stale(&self, now: u32) -> bool {
+        now.wrapping_sub(self.polled) >= self.parts.heartbeat_ms * self.parts.dead_after
     }
 
     /// Whether the peer has told all that it has, or has had long enough for it: one that cannot must
@@ -195,8 +226,18 @@ impl Ha {
         }
     }
 
-    /// Whether a replica of this meeting belongs to a peer that lives.
-    fn is_owned(&self, meeting: u32) -> bool {
-        self.peer.is_some() && meeting == self.meeting
+    /// Whether a replica from there belongs to a peer that lives.
+    fn is_owned(&self, origin: Origin) -> bool {
+        self.peer.is_some() && origin.meeting == Origin::meeting(self.meeting)
+    }
+
+    /// Milliseconds since the peer's sessions on the lanes of this worker were last found to be what
+    /// is known here, by the one of which that is longest ago.
+    fn digest_age(&self, now: u32) -> u64 {
+        let lanes = self.peer.as_ref().map_or(0, |peer| peer.session.lanes);
+        let heard = self.lanes.iter().flatten().zip(&self.heard);
+        let spoken = heard.filter(|(lane, heard)| lane.id() < lanes && !heard.is_silent);
+        let ages = spoken.map(|(_, heard)| u64::from(heard.age(now)));
+        ages.max().unwrap_or(0)
     }
 }

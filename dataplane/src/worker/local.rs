@@ -196,7 +196,10 @@ impl<I: Io> Worker<I> {
                 Message::Register { .. }
                 | Message::Unregister { .. }
                 | Message::Neighbour(_)
-                | Message::HaRecords(_)
+                | Message::HaRecords { .. }
+                | Message::HaSweep { .. }
+                | Message::HaSumsWanted { .. }
+                | Message::HaSums { .. }
                 | Message::PeerUp(_)
                 | Message::PeerDown
                 | Message::PeerTold(_) => {}

@@ -239,6 +239,7 @@ fn row<F: PerFamily>(session: &Session<F>, cold: &Cold, sets: &[Timeouts], now: 
         state: original.state,
         service: cold.service,
         server: cold.server,
+        replica: session.is_replica(),
         age_ms: now.wrapping_sub(cold.created),
         idle_ms: idle,
         expires_ms: limit.saturating_sub(idle),

@@ -50,7 +50,11 @@ impl<I: Io> Worker<I> {
         {
             return self.punt(packet, claim);
         }
-        let why = self.is_for_peer(&packet, &key.tuple::<F>());
+        let tuple = key.tuple::<F>();
+        if self.awaits_peer(&tuple) {
+            return self.reject(packet, DropReason::HaWaiting);
+        }
+        let why = self.is_for_peer(&packet, &tuple);
         let Some(packet) = self.correct_if(packet, why) else {
             return;
         };

@@ -64,7 +64,22 @@ impl<I: Io> Worker<I> {
                     self.counters.count(WorkerCounter::TakenOver);
                     self.ha_datagram(frame);
                 }
-                Message::HaRecords(frame) => self.apply_passed_records(&frame),
+                Message::HaRecords { frame, lane, mark } => {
+                    self.apply_passed_records(&frame, lane, mark);
+                }
+                Message::HaSweep { lane, sweep } => self.sweep_lane(lane, sweep),
+                Message::HaSumsWanted {
+                    lane,
+                    first,
+                    number,
+                    by,
+                } => self.sums_wanted(lane, first, number, by),
+                Message::HaSums {
+                    frame,
+                    lane,
+                    number,
+                    from,
+                } => self.sums_heard(&frame, lane, number, from),
                 Message::PeerUp(up) => self.peer_up(&up),
                 Message::PeerDown => self.peer_down(),
                 Message::PeerTold(lane) => self.peer_told(lane),

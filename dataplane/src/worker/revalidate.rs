@@ -90,7 +90,8 @@ impl<I: Io> Worker<I> {
         let (arrives, leaves) = (original.arrives(), original.leaves());
         let (zone, reply_zone, server) = (original.zone, reply.zone, cold.server);
         let old = [original.path, reply.path];
-        let (mapped, replica) = (cold.extra != 0, session.is_replica());
+        let replica = session.is_replica();
+        let mapped = cold.extra != 0 && !replica;
         let Some(today) = renewal(
             &self.snapshot,
             &arrives,

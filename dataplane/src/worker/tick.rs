@@ -161,7 +161,7 @@ impl<I: Io> Worker<I> {
         self.unregister::<F>(&session);
         if session.is_replica() {
             // It held nothing here: the peer counts it.
-            return self.replica_gone();
+            return self.replica_gone::<F>(&session.flows[0], version, cold.extra);
         }
         if cold.extra == 0 {
             self.tell_death::<F>(&session, version);

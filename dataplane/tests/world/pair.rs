@@ -20,8 +20,11 @@ const MEETING_MS: u32 = 400;
 pub const SILENCE_MS: u32 = 150;
 
 /// What node `node` is told of the other one.
-pub fn parts(node: u8, workers: u16) -> HaParts {
-    let boot = BOOTS.fetch_add(1, Ordering::Relaxed);
+pub fn parts(node: u8, setup: &Setup) -> HaParts {
+    let drawn = || BOOTS.fetch_add(1, Ordering::Relaxed);
+    let boot = setup.boot.unwrap_or_else(drawn);
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&boot.to_be_bytes());
     HaParts {
         node,
         peer: 3 - node,
@@ -30,8 +33,8 @@ pub fn parts(node: u8, workers: u16) -> HaParts {
         mtu: 1500,
         key: [7; 32],
         boot,
-        seed: [boot as u8; 32],
-        peer_workers: workers.max(4),
+        seed,
+        peer_workers: setup.workers.max(4),
         sync: true,
         heartbeat_ms: 20,
         dead_after: 5,

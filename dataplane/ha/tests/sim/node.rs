@@ -163,7 +163,7 @@ impl Node {
         self.digests(clock);
         for at in 0..LANES {
             let store = &self.store;
-            self.bulks[at].poll(&mut self.lanes[at], 20, |cursor| store.next(at, cursor));
+            self.bulks[at].poll(&mut self.lanes[at], 20, |cursor, _| store.next(at, cursor));
         }
         while let Some(len) = self.association.poll_transmit(clock, &mut buffer) {
             for path in Path::ALL {

@@ -84,6 +84,19 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// Whether a packet that no session is known for must not be judged: this node has just started,
+    /// or did nothing for a while, and its peer may have had the session all the time.
+    pub(in super::super) fn awaits_peer(&self, tuple: &Tuple) -> bool {
+        let since = |then: u32| self.now.wrapping_sub(then);
+        let waits = |ha: &super::Ha| {
+            ha.boot.is_none() && since(ha.met) < super::WAIT_MS
+                || ha.is_stale(self.now)
+                || since(ha.woke) < super::WAKE_MS
+        };
+        self.ha.as_ref().is_some_and(|ha| waits(ha))
+            && !matches!(self.snapshot.local.get(tuple.dst), Some(Local::Own(_)))
+    }
+
     /// Why a packet that no session is known for should go to the peer before anything is decided
     /// about it here.
     pub(in super::super) fn is_for_peer(

@@ -13,8 +13,8 @@ use sluice_ha::{Association, LaneConfig};
 use sluice_wire::MacAddr;
 
 use super::super::Worker;
-use super::tell::Bulk;
-use super::{ETHERNET, HELLO, Ha, HaParts, Peer, Speaker};
+use super::tell::Telling;
+use super::{ETHERNET, HELLO, Ha, HaParts, Peer, SILENT, Speaker};
 use crate::counters::DropReason;
 use crate::handoff::{Message, PeerUp};
 use crate::io::{Frame, Io, RxBurst};
@@ -174,7 +174,10 @@ impl<I: Io> Worker<I> {
             ha.meeting += 1;
             ha.met = self.now;
             ha.told = 0;
-            ha.bulk = Bulk::default();
+            ha.telling = Telling::default();
+            ha.sums.forget_theirs();
+            let now = self.now;
+            ha.heard.iter_mut().for_each(|heard| heard.restart(now));
         }
         ha.lanes
             .iter_mut()
@@ -215,7 +218,7 @@ impl<I: Io> Worker<I> {
         let datagram = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
         let accepted = lane.handle(datagram, now, &mut |record| {
             self.counters.count(WorkerCounter::HaRecordsReceived);
-            self.apply(id, record, false)
+            self.apply(id, record, None)
         });
         if let Some(ha) = &mut self.ha {
             ha.put_lane(lane);
@@ -232,8 +235,17 @@ impl<I: Io> Worker<I> {
     }
 
     fn ha_work(&mut self) {
+        let now = self.now;
+        if let Some(ha) = &mut self.ha {
+            if ha.is_stale(now) {
+                ha.woke = now;
+            }
+            ha.polled = now;
+        }
         self.resume_lanes();
+        self.sweep_some();
         self.bulk_some();
+        self.tell_digest();
         let Some(ha) = &mut self.ha else { return };
         let busy = std::mem::take(&mut ha.busy);
         for at in 0..ha.lanes.len() {
@@ -251,7 +263,7 @@ impl<I: Io> Worker<I> {
             return;
         };
         let id = lane.id();
-        lane.resume(&mut |record| self.apply(id, record, false));
+        lane.resume(&mut |record| self.apply(id, record, None));
         if let Some(ha) = &mut self.ha {
             ha.put_lane(lane);
         }
@@ -267,12 +279,16 @@ impl<I: Io> Worker<I> {
             };
             while let Some(event) = lane.poll_event() {
                 match event {
-                    lane::Event::Open if at == 0 => ha.bulk.begin(),
-                    lane::Event::Alone(_) if at == 0 => ha.bulk = Bulk::default(),
+                    lane::Event::Open if at == 0 => {
+                        ha.telling.begin();
+                        ha.sums.reopen();
+                    }
+                    lane::Event::Alone(_) if at == 0 => ha.telling.stop(),
+                    lane::Event::PeerRestarted => ha.heard[at].restart(now),
                     // Nobody here speaks on this lane, and that is all there is to tell on it.
                     lane::Event::Open => {
                         let _ = lane.push(&Record::BulkEnd {
-                            round: 0,
+                            round: SILENT,
                             sessions: 0,
                         });
                     }

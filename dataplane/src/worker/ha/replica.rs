@@ -13,7 +13,9 @@ use sluice_wire::{Key, V4, V6};
 use super::super::Worker;
 use super::super::plan;
 use super::super::tables::PerFamily;
+use super::digest::place_of;
 use super::tell::SIDE_BITS;
+use super::{Origin, SILENT};
 use crate::handoff::Message;
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
@@ -30,46 +32,70 @@ const NOWHERE: PathId = PathId(u16::MAX);
 
 impl<I: Io> Worker<I> {
     /// Takes a record of the peer that came on lane `lane`. `passed`: another worker found that it is
-    /// for this one.
-    pub(super) fn apply(&mut self, lane: u8, record: &Record, passed: bool) -> Take {
+    /// for this one, and heard it in this round.
+    pub(super) fn apply(&mut self, lane: u8, record: &Record, passed: Option<u16>) -> Take {
+        let mark = passed.unwrap_or_else(|| {
+            let heard = self.ha.as_mut().and_then(|ha| ha.heard(lane));
+            heard.map_or(0, |heard| heard.rounds.mark())
+        });
+        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
+        let from = Origin {
+            meeting: Origin::meeting(meeting),
+            lane,
+            mark,
+            mapped: false,
+        };
+        let passed = passed.is_some();
         match record {
             Record::Session4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
-                    worker.session_told(key, told);
+                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.session_told(key, told, from);
                 })
             }
             Record::Session6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
-                    worker.session_told(key, told);
+                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.session_told(key, told, from);
                 })
             }
             Record::Change4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
-                    worker.change_told(key, told);
+                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.change_told(key, told, from);
                 })
             }
             Record::Change6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
-                    worker.change_told(key, told);
+                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.change_told(key, told, from);
                 })
             }
             Record::Death4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, passed, |worker, key| {
-                    worker.death_told(key, told);
+                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.death_told(key, told, from);
                 })
             }
             Record::Death6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, passed, |worker, key| {
-                    worker.death_told(key, told);
+                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
+                    worker.death_told(key, told, from);
                 })
             }
-            Record::BulkEnd { .. } => self.all_told(lane),
+            Record::BulkEnd { .. } => self.all_told(lane, record),
+            Record::BulkBegin { .. } | Record::RepairBegin { .. } | Record::RepairEnd { .. } => {
+                self.round_told(lane, record);
+                Take::Taken
+            }
+            Record::Digest { first, sums } => {
+                self.digest_told(lane, *first, sums);
+                Take::Taken
+            }
+            Record::RepairRequest { bucket } => {
+                self.repair_wanted(lane, *bucket);
+                Take::Taken
+            }
             _ => Take::Taken,
         }
     }
 
     /// Everything was told on a lane. All workers hear of it after what the records before it said.
-    fn all_told(&mut self, lane: u8) -> Take {
+    fn all_told(&mut self, lane: u8, record: &Record) -> Take {
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
             if self.rings.push(worker, Message::PeerTold(lane)).is_err() {
                 // Those that heard hear it twice.
@@ -77,7 +103,24 @@ impl<I: Io> Worker<I> {
             }
         }
         self.peer_told(lane);
+        self.round_told(lane, record);
         Take::Taken
+    }
+
+    /// A round begins or ends. What it leaves to be swept all workers hear of after what the records
+    /// before it said; one that has no room for it is found out by the next digest.
+    fn round_told(&mut self, lane: u8, record: &Record) {
+        let Some(heard) = self.ha.as_mut().and_then(|ha| ha.heard(lane)) else {
+            return;
+        };
+        heard.is_silent = matches!(record, Record::BulkEnd { round: SILENT, .. });
+        let Some(sweep) = heard.rounds.handle(record) else {
+            return;
+        };
+        for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
+            let _ = self.rings.push(worker, Message::HaSweep { lane, sweep });
+        }
+        self.sweep_lane(lane, sweep);
     }
 
     /// Everything was told on a lane.
@@ -91,7 +134,7 @@ impl<I: Io> Worker<I> {
         &mut self,
         record: &Record,
         identity: &Identity<F>,
-        passed: bool,
+        (from, passed): (Origin, bool),
         apply: impl FnOnce(&mut Self, Key<F::Addrs>),
     ) -> Take {
         let zone = self.snapshot.shared_names.as_ref();
@@ -119,7 +162,12 @@ impl<I: Io> Worker<I> {
             .then(|| encode(record, frame.bytes_mut()));
         match written.flatten() {
             Some(len) if frame.set_len(len) => {
-                match self.rings.push(home, Message::HaRecords(frame)) {
+                let message = Message::HaRecords {
+                    frame,
+                    lane: from.lane,
+                    mark: from.mark,
+                };
+                match self.rings.push(home, message) {
                     Ok(()) => Take::Taken,
                     Err(_) => Take::Later,
                 }
@@ -129,9 +177,9 @@ impl<I: Io> Worker<I> {
     }
 
     /// Records that another worker passed on.
-    pub(in super::super) fn apply_passed_records(&mut self, frame: &I::Frame) {
+    pub(in super::super) fn apply_passed_records(&mut self, frame: &I::Frame, lane: u8, mark: u16) {
         for record in Records::new(frame.bytes(), 0) {
-            self.apply(0, &record, true);
+            self.apply(lane, &record, Some(mark));
         }
     }
 
@@ -144,7 +192,13 @@ impl<I: Io> Worker<I> {
     }
 
     /// What there is under a key of the peer's: the copy, if what was said last is older than `stamp`.
-    fn older_replica<F: PerFamily>(&mut self, key: &Key<F::Addrs>, stamp: Stamp) -> Known {
+    /// On one lane whatever comes later is newer, be it of another session with the same tuple.
+    fn older_replica<F: PerFamily>(
+        &mut self,
+        key: &Key<F::Addrs>,
+        stamp: Stamp,
+        from: Origin,
+    ) -> Known {
         let table = F::table(&self.tables);
         let Some(at) = table.lookup(key, table.hash(key)) else {
             return Known::Nothing;
@@ -163,7 +217,11 @@ impl<I: Io> Worker<I> {
             version: table.version(id),
             owner,
         };
-        match (session.is_replica(), stamp.replaces(last)) {
+        let known = table.cold(id).map_or(0, |cold| cold.extra);
+        let known = Origin::unpack(known);
+        let same_stream =
+            session.is_replica() && (known.meeting, known.lane) == (from.meeting, from.lane);
+        match (session.is_replica(), stamp.replaces(last) || same_stream) {
             _ if at.direction() == Direction::Reply => Known::Newer,
             (_, false) => Known::Newer,
             (true, true) => Known::Replica(id),
@@ -172,8 +230,13 @@ impl<I: Io> Worker<I> {
     }
 
     /// The whole of a session.
-    fn session_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &SessionRecord<F>) {
-        match self.older_replica::<F>(&key, told.stamp) {
+    fn session_told<F: PerFamily>(
+        &mut self,
+        key: Key<F::Addrs>,
+        told: &SessionRecord<F>,
+        from: Origin,
+    ) {
+        match self.older_replica::<F>(&key, told.stamp, from) {
             Known::Newer => return self.counters.count(WorkerCounter::HaConflicts),
             Known::Own(id) => {
                 // Both nodes opened it, or the peer took it over while it did not hear us.
@@ -183,7 +246,7 @@ impl<I: Io> Worker<I> {
             Known::Replica(id) => self.remove_replica::<F>(id),
             Known::Nothing => {}
         }
-        if let Err(error) = self.insert_replica::<F>(&key, told) {
+        if let Err(error) = self.insert_replica::<F>(&key, told, from) {
             self.counters.count(match error {
                 InsertError::Full => WorkerCounter::HaRecordsLost,
                 InsertError::Clash => WorkerCounter::HaConflicts,
@@ -195,6 +258,7 @@ impl<I: Io> Worker<I> {
         &mut self,
         key: &Key<F::Addrs>,
         told: &SessionRecord<F>,
+        from: Origin,
     ) -> Result<(), InsertError> {
         let Some(names) = &self.snapshot.shared_names else {
             return Ok(());
@@ -212,7 +276,6 @@ impl<I: Io> Worker<I> {
         };
         let leaves = leaves.tuple::<F>();
         let reply_key = Key::new::<F>(&leaves.reverse(), reply_zone);
-        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
         let left = told.progress.timeout_left.saturating_add(GRACE);
         let table = F::table_mut(&mut self.tables);
         let id = table.insert(key, &reply_key, self.now, left)?;
@@ -220,10 +283,12 @@ impl<I: Io> Worker<I> {
             cold.created = self.now.wrapping_sub(told.age);
             cold.service = service;
             cold.server = server;
-            cold.extra = meeting;
+            cold.extra = from.pack();
         }
         table.set_version(id, told.stamp.version);
+        let mut place = None;
         if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            place = Some(place_of(original));
             rewrite::compile(original, &leaves);
             rewrite::compile(reply, &key.tuple::<F>().reverse());
             for flow in [&mut *original, &mut *reply] {
@@ -241,6 +306,9 @@ impl<I: Io> Worker<I> {
         }
         if let Some(ha) = &mut self.ha {
             ha.replicas += 1;
+            if let Some(place) = place {
+                ha.count_replica(place, told.stamp.version, from);
+            }
         }
         let port_of = |tuple| plan::way(&self.snapshot, tuple).map(|way| way.hop.port);
         if let (Ok(came), Ok(back)) = (port_of(key.tuple::<F>().src), port_of(leaves.dst)) {
@@ -252,47 +320,89 @@ impl<I: Io> Worker<I> {
     }
 
     /// A session went on.
-    fn change_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &ChangeRecord<F>) {
-        let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp) else {
+    fn change_told<F: PerFamily>(
+        &mut self,
+        key: Key<F::Addrs>,
+        told: &ChangeRecord<F>,
+        from: Origin,
+    ) {
+        let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp, from) else {
             return;
         };
-        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
         let now = self.now;
         let table = F::table_mut(&mut self.tables);
-        if let Some(cold) = table.cold_mut(id) {
-            cold.extra = meeting;
-        }
+        let version = table.version(id);
+        let Some(cold) = table.cold_mut(id) else {
+            return;
+        };
+        let before = Origin::unpack(cold.extra);
+        let after = Origin {
+            mapped: before.mapped,
+            // Only who is told whole is told in a round.
+            mark: if before.lane == from.lane {
+                before.mark
+            } else {
+                from.mark
+            },
+            ..from
+        };
+        cold.extra = after.pack();
         table.set_version(id, told.stamp.version);
+        let mut place = None;
         if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
+            place = Some(place_of(original));
             progress(original, reply, &told.progress);
         }
         table.set_deadline(id, now, told.progress.timeout_left.saturating_add(GRACE));
+        if let (Some(ha), Some(place)) = (&mut self.ha, place) {
+            ha.discount_replica(place, version, before);
+            ha.count_replica(place, told.stamp.version, after);
+        }
     }
 
     /// A session ended.
-    fn death_told<F: PerFamily>(&mut self, key: Key<F::Addrs>, told: &DeathRecord<F>) {
-        if let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp) {
+    fn death_told<F: PerFamily>(
+        &mut self,
+        key: Key<F::Addrs>,
+        told: &DeathRecord<F>,
+        from: Origin,
+    ) {
+        if let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp, from) {
             self.remove_replica::<F>(id);
         }
     }
 
     pub(super) fn remove_replica<F: PerFamily>(&mut self, id: SessionId) {
-        if let Some((session, _)) = F::table_mut(&mut self.tables).remove(id) {
+        let table = F::table_mut(&mut self.tables);
+        let version = table.version(id);
+        if let Some((session, cold)) = table.remove(id) {
             self.unregister::<F>(&session);
-            self.replica_gone();
+            self.replica_gone::<F>(&session.flows[0], version, cold.extra);
         }
     }
 
-    pub(in super::super) fn replica_gone(&mut self) {
+    /// A replica is none any more.
+    pub(in super::super) fn replica_gone<F: PerFamily>(
+        &mut self,
+        original: &Flow<F>,
+        version: u32,
+        origin: u32,
+    ) {
         if let Some(ha) = &mut self.ha {
             ha.replicas = ha.replicas.saturating_sub(1);
+            ha.discount_replica(place_of(original), version, Origin::unpack(origin));
         }
     }
 
     /// Ends a session of ours that turned out to be the peer's, without a word to it.
     fn give_up<F: PerFamily>(&mut self, id: SessionId) {
-        if let Some((session, cold)) = F::table_mut(&mut self.tables).remove(id) {
+        let table = F::table_mut(&mut self.tables);
+        let version = table.version(id);
+        if let Some((session, cold)) = table.remove(id) {
             self.unregister::<F>(&session);
+            if let Some(ha) = &mut self.ha {
+                ha.count_own(place_of(&session.flows[0]), version, 0);
+            }
             self.account_end::<F>(&session, &cold);
         }
     }

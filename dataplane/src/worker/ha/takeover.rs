@@ -12,7 +12,8 @@ use super::super::burst::Packet;
 use super::super::tables::PerFamily;
 use super::super::tally::Fate;
 use super::super::{Worker, hit};
-use super::Correction;
+use super::digest::place_of;
+use super::{Correction, Origin};
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
 use crate::session::flow::{UNCHECKED, flags};
@@ -55,31 +56,40 @@ impl<I: Io> Worker<I> {
     }
 
     fn is_owned_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
-        let meeting = F::table(&self.tables).cold(id).map(|cold| cold.extra);
-        let ha = self.ha.as_ref().zip(meeting);
-        ha.is_some_and(|(ha, meeting)| ha.is_owned(meeting))
+        let origin = F::table(&self.tables).cold(id).map(|cold| cold.extra);
+        let ha = self.ha.as_ref().zip(origin);
+        ha.is_some_and(|(ha, origin)| ha.is_owned(Origin::unpack(origin)))
     }
 
     /// Makes a replica a session of this node. False, and it is gone, if today's configuration has
     /// no place for it.
     fn take_over<F: PerFamily>(&mut self, id: SessionId) -> bool {
         let takeover = sluice_ha::record::Stamp::TAKEOVER;
-        if let Some(cold) = F::table_mut(&mut self.tables).cold_mut(id) {
-            cold.extra = 0;
-        }
         if !self.renew::<F>(id) {
             self.remove_replica::<F>(id);
             return false;
         }
-        self.replica_gone();
         let now = self.now;
+        let table = F::table_mut(&mut self.tables);
+        let version = table.version(id);
+        let Some(cold) = table.cold_mut(id) else {
+            return false;
+        };
+        let origin = std::mem::take(&mut cold.extra);
+        let Some(original) = table.session(id).map(|session| session.flows[0]) else {
+            return false;
+        };
+        self.replica_gone::<F>(&original, version, origin);
         let table = F::table_mut(&mut self.tables);
         let Some(cold) = table.cold(id) else {
             return false;
         };
         let (service, server) = (cold.service, cold.server);
-        let version = table.version(id).wrapping_add(takeover);
+        let version = version.wrapping_add(takeover);
         table.set_version(id, version);
+        if let Some(ha) = &mut self.ha {
+            ha.count_own(place_of(&original), 0, version);
+        }
         if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
             for flow in [original, reply] {
                 flow.flags &= !flags::REPLICA;

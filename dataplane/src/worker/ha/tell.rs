@@ -1,6 +1,7 @@
 //! What the peer is told of our sessions: each birth, change of state and death in the burst where it
 //! happens, and everything at once when it was started anew or missed something.
 
+use sluice_ha::bulk::{self, Next, Scope};
 use sluice_ha::record::{
     ChangeRecord, DeathRecord, Identity, Progress, Record, SessionRecord, Side, Stamp, session,
     side,
@@ -9,8 +10,8 @@ use sluice_wire::{Family, V4, V6, proto};
 
 use super::super::Worker;
 use super::super::tables::PerFamily;
+use super::digest::place_of;
 use crate::io::Io;
-use crate::mailbox::Table;
 use crate::published::WorkerCounter;
 use crate::session::flow::{Flow, Session, flags};
 use crate::session::table::SessionId;
@@ -18,6 +19,9 @@ use crate::shared_names::SharedNames;
 
 /// Table entries looked at per poll.
 const SLICE: u32 = 128;
+/// Where IPv6 sessions begin, and where they end, of what there is to tell.
+const V6_BIT: u64 = 1 << 32;
+const END: u64 = 1 << 33;
 
 /// Families of which there are records.
 pub(in super::super) trait Told: Family {
@@ -51,25 +55,28 @@ impl Told for V6 {
 }
 
 /// How far telling everything has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bulk {
-    round: u16,
-    /// Where to go on; `None`: it is not under way.
-    at: Option<(Table, u32)>,
-    begun: bool,
-    sessions: u64,
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// Taken out while it goes on.
+    pub(super) rounds: bulk::Sender,
+    /// Everything is to be told since the lane was opened, and was not yet.
+    under_way: bool,
     /// The peer was told everything since the lane was opened.
     pub(super) complete: bool,
+    /// Sessions told meanwhile.
+    sessions: u64,
 }
 
-impl Bulk {
+impl Telling {
     /// From the start.
     pub(super) fn begin(&mut self) {
-        *self = Self {
-            round: self.round.wrapping_add(1),
-            at: Some((Table::V4, 0)),
-            ..Self::default()
-        };
+        self.rounds.start();
+        (self.under_way, self.complete, self.sessions) = (true, false, 0);
+    }
+
+    /// The lane has closed.
+    pub(super) fn stop(&mut self) {
+        (self.under_way, self.complete, self.sessions) = (false, false, 0);
     }
 }
 
@@ -97,7 +104,12 @@ impl<I: Io> Worker<I> {
         session: &Session<F>,
         version: u32,
     ) {
-        if self.ha.is_some() {
+        if version == 0 {
+            // Nobody was told of it.
+            return;
+        }
+        if let Some(ha) = &mut self.ha {
+            ha.count_own(place_of(&session.flows[0]), version, 0);
             let Some(names) = &self.snapshot.shared_names else {
                 return;
             };
@@ -123,8 +135,13 @@ impl<I: Io> Worker<I> {
         if table.cold(id)?.extra != 0 {
             return None;
         }
-        let version = table.version(id).wrapping_add(1);
+        let place = place_of(&table.session(id)?.flows[0]);
+        let before = table.version(id);
+        let version = before.wrapping_add(1).max(1);
         table.set_version(id, version);
+        if let Some(ha) = &mut self.ha {
+            ha.count_own(place, before, version);
+        }
         Some(Stamp { version, owner })
     }
 
@@ -216,60 +233,72 @@ impl<I: Io> Worker<I> {
         true
     }
 
-    /// Goes on telling everything, as far as the lane has room.
+    /// Goes on telling everything, or what the peer asked for, as far as the lane has room.
     pub(super) fn bulk_some(&mut self) {
         let Some(ha) = &mut self.ha else { return };
-        let Some(at) = ha.bulk.at else { return };
-        let sync = ha.parts.sync;
-        let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut) else {
-            return;
-        };
-        if !lane.is_open() || !lane.has_room() {
+        if ha.telling.rounds.is_done() || !ha.parts.sync && !ha.telling.under_way {
             return;
         }
+        let Some(mut lane) = ha.lanes.first_mut().and_then(Option::take) else {
+            return;
+        };
         ha.busy = true;
-        let round = ha.bulk.round;
-        if !ha.bulk.begun {
-            ha.bulk.begun = lane.push(&Record::BulkBegin { round }).is_ok();
-            return;
-        }
-        let (table, from) = at;
-        let next = match table {
-            _ if !sync => None,
-            Table::V4 => self.bulk_in::<V4>(from),
-            Table::V6 => self.bulk_in::<V6>(from),
-        };
-        let next = match (table, next) {
-            (_, Some(from)) => Some((table, from)),
-            (Table::V4, None) => Some((Table::V6, 0)),
-            (Table::V6, None) => None,
-        };
+        let mut rounds = std::mem::take(&mut ha.telling.rounds);
+        let told = rounds.poll(&mut lane, SLICE, |cursor, scope| {
+            self.next_told(cursor, scope)
+        });
+        self.counters
+            .add(WorkerCounter::HaRecordsSent, u64::from(told));
         let Some(ha) = &mut self.ha else { return };
-        ha.bulk.at = next;
-        let sessions = ha.bulk.sessions;
-        if next.is_none()
-            && let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut)
-        {
-            ha.bulk.complete = lane.push(&Record::BulkEnd { round, sessions }).is_ok();
+        let telling = &mut ha.telling;
+        telling.sessions += u64::from(told);
+        if telling.under_way && rounds.is_done() && lane.is_open() {
+            (telling.under_way, telling.complete) = (false, true);
+        }
+        telling.rounds = rounds;
+        ha.lanes[0] = Some(lane);
+    }
+
+    /// What is at a place of what there is to tell: IPv4 sessions by number, then IPv6 sessions.
+    fn next_told(&mut self, cursor: &mut u64, scope: Scope) -> Next {
+        let at = *cursor as u32;
+        let (next, over) = if *cursor & V6_BIT == 0 {
+            (self.told_at::<V4>(at, scope), V6_BIT)
+        } else {
+            (self.told_at::<V6>(at, scope), END)
+        };
+        *cursor = match next {
+            Next::End => over,
+            _ => *cursor + 1,
+        };
+        match next {
+            Next::End if over != END => Next::Nothing,
+            next => next,
         }
     }
 
-    fn bulk_in<F: PerFamily>(&mut self, from: u32) -> Option<u32> {
-        let mut found = arrayvec::ArrayVec::<(SessionId, bool), { SLICE as usize }>::new();
-        let next = F::table(&self.tables).scan(from, SLICE, |id, session, _| {
-            found.push((id, session.is_replica()));
-        });
-        for (id, replica) in found {
-            // Left by a peer that is no more; who has it now is told.
-            if replica && !self.take_over_orphan::<F>(id) {
-                continue;
-            }
-            self.tell_whole::<F>(id);
-            if let Some(ha) = &mut self.ha {
-                ha.bulk.sessions += 1;
-            }
+    fn told_at<F: PerFamily>(&mut self, at: u32, scope: Scope) -> Next {
+        let table = F::table(&self.tables);
+        if at as usize >= table.high_water() || !self.syncs() {
+            return Next::End;
         }
-        next
+        let id = SessionId(at);
+        let Some(session) = table.session(id) else {
+            return Next::Nothing;
+        };
+        if !scope.has(place_of(&session.flows[0])) {
+            return Next::Nothing;
+        }
+        // Left by a peer that is no more; who has it now is told.
+        if session.is_replica() && !self.take_over_orphan::<F>(id) {
+            return Next::Nothing;
+        }
+        self.record_of::<F>(id)
+            .map_or(Next::Nothing, |record| Next::Tell(F::session(record)))
+    }
+
+    fn syncs(&self) -> bool {
+        self.ha.as_ref().is_some_and(|ha| ha.parts.sync)
     }
 
     /// Sessions of ours that the peer may not know: lost if this node died now.
@@ -284,10 +313,10 @@ impl<I: Io> Worker<I> {
         if lane.is_some_and(|lane| lane.lag() == 0) {
             ha.unsure = 0;
         }
-        if ha.bulk.complete {
+        if ha.telling.complete {
             ha.unsure.min(own)
         } else {
-            own.saturating_sub(ha.bulk.sessions)
+            own.saturating_sub(ha.telling.sessions)
         }
     }
 }

@@ -1,0 +1,202 @@
+//! What befalls the two nodes: drawn from the seed before anything happens.
+
+use std::net::IpAddr;
+
+use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::services::{Definition, Target};
+use sluice_dataplane::snapshot::{
+    LbMode, Local, RealServer, Scheduler, ServerId, ServerState, ServiceId, VirtualServer,
+};
+use sluice_dataplane::worker::Limits;
+
+use crate::rng::Rng;
+use crate::wire::Faults;
+use crate::world::{INSIDE_ZONE, OUTSIDE_ZONE, Setup, ip};
+
+pub(crate) const VIP: &str = "192.0.2.100";
+pub(crate) const REALS: [&str; 2] = ["10.0.0.11", "10.0.0.12"];
+/// How long things happen, milliseconds; after that there is peace.
+pub(crate) const TROUBLE_MS: u64 = 4000;
+
+/// Something that happens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event {
+    /// The link is dead for so long, in one direction or both.
+    Cut { ms: u64, both: bool },
+    /// A node does nothing for so long.
+    Stall { node: usize, ms: u64 },
+    /// A node dies, and starts again after that.
+    Crash { node: usize, ms: u64 },
+    /// The link becomes another one.
+    Faults(Faults),
+}
+
+/// What the nodes do with packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    Forward,
+    Pool,
+    Balance,
+}
+
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) policy: Policy,
+    pub(crate) workers: [u16; 2],
+    pub(crate) clocks: [u32; 2],
+    pub(crate) faults: Faults,
+    pub(crate) events: Vec<(u64, Event)>,
+}
+
+impl Story {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let policy = rng.pick(&[Policy::Forward, Policy::Pool, Policy::Pool, Policy::Balance]);
+        let workers = [0, 1].map(|_| 1 + rng.below(3) as u16);
+        let clocks = [0, 1].map(|_| match rng.below(3) {
+            0 => 0,
+            1 => u32::MAX - rng.below(6000),
+            _ => rng.next() as u32,
+        });
+        let faults = faults(rng);
+        let mut events = vec![];
+        let mut at = 600 + u64::from(rng.below(300));
+        while at < TROUBLE_MS {
+            events.push((at, event(rng)));
+            at += 100 + u64::from(rng.below(1500));
+        }
+        Self {
+            policy,
+            workers,
+            clocks,
+            faults,
+            events,
+        }
+    }
+
+    pub(crate) fn setup(&self, node: usize, boot: u64) -> Setup {
+        let mut setup = Setup {
+            workers: self.workers[node],
+            node: Some(node as u8 + 1),
+            boot: Some(boot),
+            secret: [boot, 2, 3, boot ^ 0x1234_5678],
+            start: self.clocks[node],
+            limits: Limits {
+                sessions_v4: 512,
+                sessions_v6: 16,
+                registrations: 2048,
+                paths: 256,
+                neighbours: 64,
+                host_connections: 16,
+                held: 64,
+                mappings: 64,
+                contacts: 64,
+                balancer: sluice_dataplane::lb::Limits {
+                    services: 64,
+                    servers: 64,
+                    members: 64,
+                    clients: 64,
+                },
+                ..Limits::default()
+            },
+            ..Setup::default()
+        };
+        match self.policy {
+            Policy::Forward => {}
+            Policy::Pool => pool(&mut setup),
+            Policy::Balance => balance(&mut setup, node),
+        }
+        setup
+    }
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    let badly = |rng: &mut Rng, most: u32| {
+        let worse = rng.below(most) + 1;
+        rng.pick(&[0, 0, worse])
+    };
+    Faults {
+        lost: badly(rng, 200),
+        doubled: badly(rng, 200),
+        damaged: badly(rng, 100),
+        delay: rng.pick(&[0, 0, 1, 5, 20]),
+        jitter: rng.pick(&[0, 0, 1, 10]),
+    }
+}
+
+fn event(rng: &mut Rng) -> Event {
+    let ms = u64::from(rng.pick(&[20, 200, 1500]) + rng.below(100));
+    let node = rng.below(2) as usize;
+    match rng.below(4) {
+        0 => Event::Cut {
+            ms,
+            both: rng.chance(700),
+        },
+        1 => Event::Stall { node, ms },
+        2 => Event::Crash { node, ms },
+        _ => Event::Faults(faults(rng)),
+    }
+}
+
+fn pool(setup: &mut Setup) {
+    setup.snat_rules = vec![SnatRule {
+        service: ServiceId(0),
+        from: Some(INSIDE_ZONE),
+        to: Some(OUTSIDE_ZONE),
+        source: vec![],
+        destination: vec![],
+        proto: None,
+        to_source: SourceNat::Pool(0),
+        timeouts: 0,
+        clamp_mss: None,
+    }];
+    setup.snat_pools = vec![SnatPool {
+        name: "wan".into(),
+        addresses: vec![ip("192.0.2.10")],
+        ports: (1024, 1024 + 511),
+        mapping: Mapping::EndpointDependent,
+        filtering: Filtering::EndpointDependent,
+        parity: true,
+    }];
+    setup.local = vec![(ip("192.0.2.10"), Local::Nat)];
+}
+
+fn balance(setup: &mut Setup, node: usize) {
+    let server = |host: &&str| {
+        Some(RealServer {
+            name: format!("web/{host}"),
+            address: ip(host),
+            port: Some(8080),
+            weight: 1,
+            state: ServerState::Up,
+        })
+    };
+    setup.servers = [None].into_iter().chain(REALS.iter().map(server)).collect();
+    if node == 1 {
+        // Numbers are each node's own.
+        setup.servers.swap(1, 2);
+    }
+    setup.virtual_servers = vec![VirtualServer {
+        service: ServiceId(0),
+        name: "web".into(),
+        ports: Some((80, 80)),
+        mode: LbMode::Dnat,
+        scheduler: Scheduler::RoundRobin,
+        members: vec![ServerId(1), ServerId(2)],
+        persistence: None,
+        snat_pool: None,
+        timeouts: 0,
+        clamp_mss: None,
+    }];
+    // What a server sends of itself opens nothing, so its answers are known as such by either node.
+    setup.open = vec![];
+    let vip: IpAddr = ip(VIP);
+    setup.services = [sluice_wire::proto::TCP, sluice_wire::proto::UDP]
+        .map(|proto| Definition {
+            address: vip,
+            proto: Some(proto),
+            ports: Some((80, 80)),
+            target: Target::VirtualServer(0),
+        })
+        .to_vec();
+    setup.local = vec![(vip, Local::Vip)];
+}
