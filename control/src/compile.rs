@@ -113,7 +113,10 @@ fn compile_with(
         nat.divide(ha.node > ha.peer);
     }
     let firewall = services.firewall(zone_names.len() as u8)?;
-    let named = || SharedNames::new(&zone_names, &services.names, &services.servers);
+    let named = || {
+        let names = SharedNames::new(&zone_names, &services.names, &services.servers);
+        names.but_untold(&services.untold)
+    };
     let shared_names = config.ha.as_ref().map(|_| named());
     Ok(Snapshot {
         epoch,

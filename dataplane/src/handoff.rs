@@ -147,6 +147,13 @@ pub enum Message<F> {
     PeerDown,
     /// It has told on this lane everything that it had.
     PeerTold(u8),
+    /// A worker has applied that, and registered with others what they must know.
+    PeerApplied {
+        /// The lane.
+        lane: u8,
+        /// The worker.
+        worker: u16,
+    },
 }
 
 /// A worker's view of all rings: its own to empty, the others' to push to.

@@ -216,6 +216,35 @@ impl Balancer {
         Some(hash::spread(!hash))
     }
 
+    /// Another appliance gave a client network of `vs` to `server`, for `left_ms` more. Where this one
+    /// remembers another server that could still take sessions, both decided at the same time, and
+    /// the other one's word counts if it `wins`.
+    pub fn remember(
+        &mut self,
+        vs: &VirtualServer,
+        network: IpAddr,
+        server: ServerId,
+        (now, left_ms): (u32, u32),
+        wins: bool,
+    ) {
+        let Some(persistence) = &vs.persistence else {
+            return;
+        };
+        let (hash, client) = self.client(vs, persistence, network);
+        let known = self.clients.get(hash, &client, now);
+        let differs =
+            known.is_some_and(|known| known != server && self.turns.is_member(vs.service, known));
+        if wins || !differs {
+            let left_ms = left_ms.min(persistence.timeout_ms);
+            self.clients.set(hash, client, server, now, left_ms);
+        }
+    }
+
+    /// See [`Clients::at`].
+    pub fn client_at(&self, place: usize, now: u32) -> Option<Option<(Client, ServerId, u32)>> {
+        self.clients.at(place, now)
+    }
+
     /// Forgets clients whose time is up, going on through the next `budget` places of its memory.
     pub fn sweep(&mut self, now: u32, budget: usize) {
         self.clients.sweep(now, budget);

@@ -15,6 +15,8 @@ pub struct SharedNames {
     service_of: Vec<(u64, u16)>,
     servers: Vec<u64>,
     server_of: Vec<(u64, u16)>,
+    /// Services whose sessions the other node is not told of, in order.
+    untold: Vec<ServiceId>,
 }
 
 impl SharedNames {
@@ -38,7 +40,22 @@ impl SharedNames {
             services,
             server_of: inverse(&servers),
             servers,
+            untold: Vec::new(),
         }
+    }
+
+    /// The same, but for the sessions of these services, which each node keeps to itself.
+    #[must_use]
+    pub fn but_untold(mut self, services: &[ServiceId]) -> Self {
+        self.untold = services.to_vec();
+        self.untold.sort_unstable_by_key(|service| service.0);
+        self
+    }
+
+    /// Whether the other node is told of sessions of this service.
+    pub fn is_told(&self, service: ServiceId) -> bool {
+        let find = |untold: &ServiceId| untold.0.cmp(&service.0);
+        self.untold.is_empty() || self.untold.binary_search_by(find).is_err()
     }
 
     /// The hash of a zone's name; 0 for none.

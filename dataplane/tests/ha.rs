@@ -8,7 +8,8 @@ use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, Sourc
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
-    LbMode, Local, RealServer, Scheduler, ServerId, ServerState, ServiceId, VirtualServer,
+    LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
+    VirtualServer,
 };
 use sluice_dataplane::tcp::{ACK, FIN, SYN};
 use world::packet::{Spec, icmp_error, tcp, udp};
@@ -189,6 +190,16 @@ fn a_connection_outlives_the_node_that_opened_it() {
 
 #[test]
 fn a_node_that_comes_back_is_told_everything_and_gives_nothing_away_twice() {
+    for workers in [1, 3] {
+        comes_back(workers);
+    }
+}
+
+fn comes_back(workers: u16) {
+    let snat = |node| Setup {
+        workers,
+        ..snat(node)
+    };
     let mut pair = Pair::new(snat);
     let mut ports: Vec<_> = (0..20).map(|n| open(&mut pair, 4000 + n, 2)).collect();
     pair.kill(1);
@@ -199,7 +210,10 @@ fn a_node_that_comes_back_is_told_everything_and_gives_nothing_away_twice() {
         pair.through((2, INSIDE), &ask.to(INSIDE), (2, OUTSIDE));
     }
     pair.start(1, &snat(1));
-    assert_eq!(pair.sum(1, WorkerCounter::PeerState), 3);
+    assert_eq!(
+        pair.sum(1, WorkerCounter::PeerState),
+        3 * u64::from(workers)
+    );
     assert_eq!(pair.sum(1, WorkerCounter::SessionsReplica), 20);
     assert_eq!(pair.sum(2, WorkerCounter::SessionsTakenOver), 20);
     // Whichever node their packets come to, they go on at the one that has them now.
@@ -425,4 +439,64 @@ fn a_real_server_keeps_its_clients_whichever_node_they_come_by_and_whichever_die
             "taken into account"
         );
     }
+}
+
+/// The real server that a new connection of a client's is given to by a node.
+fn real_of(pair: &mut Pair, node: u8, client: &str, port: u16) -> u8 {
+    let syn = tcp(client, port, VIP, 80, SYN, 1000, 0);
+    pair.through((node, OUTSIDE), &syn.to(OUTSIDE), (node, INSIDE))[33]
+}
+
+#[test]
+fn clients_come_back_to_their_server_by_either_node_and_after_either_died() {
+    for workers in [(1, 1), (2, 3)] {
+        let persistent = |node: u8| {
+            let mut setup = balanced(node, node == 2);
+            setup.workers = if node == 1 { workers.0 } else { workers.1 };
+            setup.virtual_servers[0].persistence = Some(Persistence {
+                prefix_v4: 32,
+                prefix_v6: 128,
+                timeout_ms: 600_000,
+            });
+            setup
+        };
+        let mut pair = Pair::new(persistent);
+        let clients: Vec<_> = (10..22).map(|n| format!("198.51.100.{n}")).collect();
+        let all = |pair: &mut Pair, node, port| -> Vec<u8> {
+            let reals = clients
+                .iter()
+                .map(|client| real_of(pair, node, client, port));
+            reals.collect()
+        };
+        let first = all(&mut pair, 1, 5000);
+        assert!(first.contains(&11) && first.contains(&12));
+        assert_eq!(all(&mut pair, 2, 5001), first, "by the other node");
+        pair.kill(1);
+        pair.run(SILENCE_MS);
+        assert_eq!(all(&mut pair, 2, 5002), first, "after the first died");
+        pair.start(1, &persistent(1));
+        pair.run(1000);
+        pair.kill(2);
+        pair.run(SILENCE_MS);
+        assert_eq!(all(&mut pair, 1, 5003), first, "told anew");
+    }
+}
+
+#[test]
+fn sessions_of_a_service_that_is_not_told_of_work_across_both_nodes_all_the_same() {
+    let mut pair = Pair::new(|node| Setup {
+        untold: vec![ServiceId(0)],
+        ..snat(node)
+    });
+    let ask = udp(HOST, 4000, SERVER, 53, b"ask");
+    let port = sport(&pair.through((1, INSIDE), &ask.to(INSIDE), (1, OUTSIDE)));
+    let answer = udp(SERVER, 53, "192.0.2.10", port, b"told");
+    let back = pair.through((2, OUTSIDE), &answer.to(OUTSIDE), (1, INSIDE));
+    let expected = udp(SERVER, 53, HOST, 4000, b"told").ttl(63);
+    assert_eq!(back, expected.from(INSIDE));
+    pair.run(2500);
+    assert_eq!(pair.sum(1, WorkerCounter::HaRecordsSent), 0);
+    assert_eq!(pair.sum(2, WorkerCounter::SessionsReplica), 0);
+    assert_eq!(pair.sum(2, WorkerCounter::HaDigestMismatches), 0);
+    assert_eq!(pair.sum(1, WorkerCounter::SessionsUntold), 0);
 }

@@ -10,7 +10,7 @@ use sluice_dataplane::snapshot::{
 use sluice_dataplane::timeouts::Timeouts;
 
 use super::{CompileError, Registry};
-use crate::config::{self, Config, Name, NewSource, TimeoutOverrides, ZoneIndex};
+use crate::config::{self, Config, Name, NewSource, Sync, TimeoutOverrides, ZoneIndex};
 
 pub(super) struct Services<'a> {
     config: &'a Config,
@@ -21,6 +21,8 @@ pub(super) struct Services<'a> {
     /// By pool in the configuration.
     members: Vec<Vec<ServerId>>,
     pub(super) timeouts: Vec<Timeouts>,
+    /// Services whose sessions the other appliance is not told of.
+    pub(super) untold: Vec<ServiceId>,
 }
 
 impl<'a> Services<'a> {
@@ -60,6 +62,7 @@ impl<'a> Services<'a> {
             servers,
             members,
             timeouts: vec![config.timeouts.clone()],
+            untold: vec![],
         };
         services.forget_timeout_sets()?;
         Ok(services)
@@ -109,6 +112,12 @@ impl<'a> Services<'a> {
         Ok(id)
     }
 
+    fn shared(&mut self, service: ServiceId, sync: Sync) {
+        if sync == Sync::None {
+            self.untold.push(service);
+        }
+    }
+
     fn timeout_set(
         &mut self,
         service: ServiceId,
@@ -134,6 +143,7 @@ impl<'a> Services<'a> {
         let config = self.config;
         let compiled = config.virtual_servers.iter().map(|vs| {
             let service = self.service(VIRTUAL_SERVER, &vs.name)?;
+            self.shared(service, vs.sync);
             let members = self.members[vs.pool.0].clone();
             let scheduler = match vs.scheduler {
                 config::Scheduler::RoundRobin => Scheduler::RoundRobin,
@@ -167,6 +177,7 @@ impl<'a> Services<'a> {
         let config = self.config;
         let rules = config.snat.iter().map(|rule| {
             let service = self.service(SNAT, &rule.name)?;
+            self.shared(service, rule.sync);
             Ok(rules::SnatRule {
                 service,
                 from: rule.from.map(|zone| self.zone(zone)),

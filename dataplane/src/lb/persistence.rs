@@ -62,6 +62,16 @@ impl Clients {
         self.map.remove(hash, client);
     }
 
+    /// The client at a place of the memory, its server, and the milliseconds since it was last set.
+    /// `None` behind the last place; `Some(None)` where there is none.
+    pub fn at(&self, place: usize, now: u32) -> Option<Option<(Client, ServerId, u32)>> {
+        let mut found = None;
+        let next = self.map.scan(place, 1, now, |_, client, server, idle| {
+            found = Some((*client, *server, idle));
+        });
+        (found.is_some() || next.is_some()).then_some(found)
+    }
+
     /// Looks at the next `budget` places and frees those whose time is up.
     pub fn sweep(&mut self, now: u32, budget: usize) {
         self.map.sweep(now, budget, |_, _| None);

@@ -5,6 +5,7 @@
 //! ([`UNCHECKED`](crate::session::flow::UNCHECKED)), so packets that meet one leave the hit path by a
 //! comparison that is made anyway, and a node without a peer pays nothing.
 //!
+//! - `clients`: which real servers clients had
 //! - `correct`: packets of the peer's sessions that came here, and of ours that came there
 //! - `link`: frames of the HA link: meeting the peer, its heartbeat, its records
 //! - `tell`: what the peer is told of our sessions
@@ -25,6 +26,7 @@ use super::Worker;
 use crate::io::{DeviceId, Io};
 use crate::published::WorkerCounter;
 
+mod clients;
 mod correct;
 mod digest;
 mod link;
@@ -120,8 +122,13 @@ pub(super) struct Ha {
     /// When this worker last did something, and when it last began to again after a long while.
     polled: u32,
     woke: u32,
-    /// Bit l: the peer has told on lane l everything that it had when it was met.
+    /// Bit l: the peer has told on lane l everything that it had when it was met, and all workers
+    /// have applied it.
     told: u64,
+    /// Bit l: this worker has applied all that was told on lane l, and not all others know that.
+    applied: u64,
+    /// By lane: bit w: worker w has applied all that was told on it.
+    applied_by: Vec<u64>,
     /// This worker's lanes, its own first. One is taken out while it is listened to.
     lanes: Vec<Option<Box<Lane>>>,
     /// What was heard on each of them.
@@ -185,6 +192,8 @@ impl Ha {
             polled: now,
             woke: now.wrapping_sub(WAKE_MS),
             told: 0,
+            applied: 0,
+            applied_by: vec![0; usize::from(lanes)],
             busy: false,
             telling: Telling::default(),
             sums: Sums::new(lanes, now),

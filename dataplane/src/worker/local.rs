@@ -202,6 +202,7 @@ impl<I: Io> Worker<I> {
                 | Message::HaSums { .. }
                 | Message::PeerUp(_)
                 | Message::PeerDown
+                | Message::PeerApplied { .. }
                 | Message::PeerTold(_) => {}
             }
         }

@@ -122,6 +122,9 @@ impl<I: Io> Worker<I> {
                 target = lb::translate::to_server(vs, real, tuple, None);
                 via = real.address;
                 one_way = vs.mode == LbMode::Dsr;
+                if vs.persistence.is_some() {
+                    self.tell_client(index, tuple.src, server);
+                }
             }
         }
         if let Some(Local::Own(_)) = self.snapshot.local.get(tuple.src) {

@@ -83,6 +83,7 @@ impl<I: Io> Worker<I> {
                 Message::PeerUp(up) => self.peer_up(&up),
                 Message::PeerDown => self.peer_down(),
                 Message::PeerTold(lane) => self.peer_told(lane),
+                Message::PeerApplied { lane, worker } => self.peer_applied(lane, worker),
             }
         }
         BUDGET

@@ -97,10 +97,15 @@ impl<I: Io> Worker<I> {
         };
         let (table, reply_zone) = (F::table(&self.tables), forth.zone);
         let (host, leases, now) = (F::host(&self.tables), &mut self.leases, self.now);
+        // A copy of a session of the other node's may lie on another worker, though its replies come
+        // here. With one node they are where their port was leased.
+        let (tables, shared) = (&self.tables, self.ha.is_some() && self.rings.workers() > 1);
         let mut lease = |request: &Request<'_>| {
             let taken = |t: &Tuple| {
                 let key = Key::new::<F>(t, reply_zone);
-                table.contains(&key) || host.has(&key, now)
+                table.contains(&key)
+                    || host.has(&key, now)
+                    || shared && F::is_registered(tables, &key, table.hash(&key), now)
             };
             leases.lease(&snapshot.steering, &snapshot.services, request, now, taken)
         };

@@ -122,6 +122,8 @@ pub(super) trait PerFamily: Told {
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// The worker that registered the tuple.
     fn registered(tables: &mut Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> Option<u16>;
+    /// Whether a worker registered the tuple.
+    fn is_registered(tables: &Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> bool;
     fn any(key: Key<Self::Addrs>) -> AnyKey;
     /// The connections of the host's kernel.
     fn host(tables: &Tables) -> &Connections<Self>;
@@ -141,6 +143,10 @@ impl PerFamily for V4 {
 
     fn registered(tables: &mut Tables, key: &Key<u64>, hash: u64, now: u32) -> Option<u16> {
         tables.registered_v4.touch(hash, key, now).copied()
+    }
+
+    fn is_registered(tables: &Tables, key: &Key<u64>, hash: u64, now: u32) -> bool {
+        tables.registered_v4.get(hash, key, now).is_some()
     }
 
     fn any(key: Key<u64>) -> AnyKey {
@@ -169,6 +175,10 @@ impl PerFamily for V6 {
 
     fn registered(tables: &mut Tables, key: &Key<[u64; 4]>, hash: u64, now: u32) -> Option<u16> {
         tables.registered_v6.touch(hash, key, now).copied()
+    }
+
+    fn is_registered(tables: &Tables, key: &Key<[u64; 4]>, hash: u64, now: u32) -> bool {
+        tables.registered_v6.get(hash, key, now).is_some()
     }
 
     fn any(key: Key<[u64; 4]>) -> AnyKey {

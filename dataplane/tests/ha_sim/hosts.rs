@@ -81,7 +81,7 @@ impl Hosts {
     }
 
     fn client_port(&self) -> PortId {
-        if self.policy == Policy::Balance {
+        if self.policy.balances() {
             OUTSIDE
         } else {
             INSIDE
@@ -92,9 +92,9 @@ impl Hosts {
     pub(crate) fn add(&mut self, now: u64) {
         let id = self.clients.len() as u32 + 1;
         let host = self.rng.below(4) as u8;
-        let (me, server): (String, _) = match self.policy {
-            Policy::Balance => (format!("198.51.100.{}", 10 + host), (VIP, 80)),
-            _ => (format!("10.0.0.{}", 2 + host), ("198.51.100.9", 80)),
+        let (me, server): (String, _) = match self.policy.balances() {
+            true => (format!("198.51.100.{}", 10 + host), (VIP, 80)),
+            false => (format!("10.0.0.{}", 2 + host), ("198.51.100.9", 80)),
         };
         let me = (me.parse().expect("an address"), 20_000 + id as u16);
         let server = (server.0.parse().expect("an address"), server.1);

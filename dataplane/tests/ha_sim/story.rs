@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
-    LbMode, Local, RealServer, Scheduler, ServerId, ServerState, ServiceId, VirtualServer,
+    LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
+    VirtualServer,
 };
 use sluice_dataplane::worker::Limits;
 
@@ -36,7 +37,17 @@ pub(crate) enum Event {
 pub(crate) enum Policy {
     Forward,
     Pool,
+    /// The same with few ports, so that they are used again, and the other node's while it is dead.
+    FewPorts,
     Balance,
+    /// The same, and clients come back to the server that they had.
+    Persist,
+}
+
+impl Policy {
+    pub(crate) fn balances(self) -> bool {
+        matches!(self, Self::Balance | Self::Persist)
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +61,13 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let policy = rng.pick(&[Policy::Forward, Policy::Pool, Policy::Pool, Policy::Balance]);
+        let policy = rng.pick(&[
+            Policy::Forward,
+            Policy::Pool,
+            Policy::FewPorts,
+            Policy::Balance,
+            Policy::Persist,
+        ]);
         let workers = [0, 1].map(|_| 1 + rng.below(3) as u16);
         let clocks = [0, 1].map(|_| match rng.below(3) {
             0 => 0,
@@ -102,8 +119,16 @@ impl Story {
         };
         match self.policy {
             Policy::Forward => {}
-            Policy::Pool => pool(&mut setup),
-            Policy::Balance => balance(&mut setup, node),
+            Policy::Pool => pool(&mut setup, 512),
+            Policy::FewPorts => pool(&mut setup, 80),
+            Policy::Balance | Policy::Persist => balance(&mut setup, node),
+        }
+        if self.policy == Policy::Persist {
+            setup.virtual_servers[0].persistence = Some(Persistence {
+                prefix_v4: 32,
+                prefix_v6: 128,
+                timeout_ms: 600_000,
+            });
         }
         setup
     }
@@ -137,7 +162,7 @@ fn event(rng: &mut Rng) -> Event {
     }
 }
 
-fn pool(setup: &mut Setup) {
+fn pool(setup: &mut Setup, ports: u16) {
     setup.snat_rules = vec![SnatRule {
         service: ServiceId(0),
         from: Some(INSIDE_ZONE),
@@ -152,7 +177,7 @@ fn pool(setup: &mut Setup) {
     setup.snat_pools = vec![SnatPool {
         name: "wan".into(),
         addresses: vec![ip("192.0.2.10")],
-        ports: (1024, 1024 + 511),
+        ports: (1024, 1024 + ports - 1),
         mapping: Mapping::EndpointDependent,
         filtering: Filtering::EndpointDependent,
         parity: true,

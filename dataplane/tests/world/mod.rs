@@ -25,7 +25,8 @@ use sluice_dataplane::services::{Definition, ServiceMap};
 use sluice_dataplane::shared_names::SharedNames;
 pub use sluice_dataplane::snapshot::PortId;
 use sluice_dataplane::snapshot::{
-    Device, Local, LocalAddresses, Port, RealServer, Snapshot, TcpPolicy, VirtualServer,
+    Device, Local, LocalAddresses, Port, RealServer, ServiceId, ServiceName, Snapshot, TcpPolicy,
+    VirtualServer,
 };
 use sluice_dataplane::stack::routes::{NextHop, Routes};
 use sluice_dataplane::steer::{Fields, Spread, Steering};
@@ -80,6 +81,8 @@ pub struct Setup {
     pub epoch: u32,
     /// Node number, 1 or 2, of one of two appliances.
     pub node: Option<u8>,
+    /// Of such a node: services whose sessions it keeps to itself.
+    pub untold: Vec<ServiceId>,
     /// Of such a node: what makes this start of it another than all others; drawn if not given.
     pub boot: Option<u64>,
     /// Of its hashes.
@@ -138,6 +141,7 @@ impl Default for Setup {
             host: None,
             epoch: 1,
             node: None,
+            untold: vec![],
             boot: None,
             secret: [1, 2, 3, 4],
             start: 0,
@@ -203,9 +207,14 @@ impl Setup {
                 tx_worker: (0..self.workers).collect(),
             });
         }
+        let service = ServiceName {
+            kind: "virtual_server",
+            name: "web".into(),
+        };
         let shared_names = self
             .node
-            .map(|_| SharedNames::new(&zones, &[None], &self.servers));
+            .map(|_| SharedNames::new(&zones, &[Some(service)], &self.servers));
+        let shared_names = shared_names.map(|names| names.but_untold(&self.untold));
         Snapshot {
             epoch: self.epoch,
             devices,

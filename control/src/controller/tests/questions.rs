@@ -76,7 +76,6 @@ fn sessions_are_shown_with_their_names() {
                 "destination": "203.0.113.80", "destination_port": 80, "packets": 7, "bytes": 700 },
             "reply": { "zone": "inside", "source": "10.0.0.11", "source_port": 8080,
                 "destination": "198.51.100.7", "destination_port": 40000, "packets": 5, "bytes": 5000 },
-             replica: false,
             "age_ms": 3000, "idle_ms": 1000, "expires_ms": 5000,
         }] })
     );

@@ -173,7 +173,8 @@ impl<I: Io> Worker<I> {
             ha.boot = Some(up.session.peer_boot);
             ha.meeting += 1;
             ha.met = self.now;
-            ha.told = 0;
+            (ha.told, ha.applied) = (0, 0);
+            ha.applied_by.fill(0);
             ha.telling = Telling::default();
             ha.sums.forget_theirs();
             let now = self.now;
@@ -243,6 +244,7 @@ impl<I: Io> Worker<I> {
             ha.polled = now;
         }
         self.resume_lanes();
+        self.confirm_told();
         self.sweep_some();
         self.bulk_some();
         self.tell_digest();

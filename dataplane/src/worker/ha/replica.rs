@@ -77,6 +77,7 @@ impl<I: Io> Worker<I> {
                     worker.death_told(key, told, from);
                 })
             }
+            Record::Client(told) => self.client_told(record, told, (from, passed)),
             Record::BulkEnd { .. } => self.all_told(lane, record),
             Record::BulkBegin { .. } | Record::RepairBegin { .. } | Record::RepairEnd { .. } => {
                 self.round_told(lane, record);
@@ -123,10 +124,40 @@ impl<I: Io> Worker<I> {
         self.sweep_lane(lane, sweep);
     }
 
-    /// Everything was told on a lane.
+    /// Everything was told on a lane, and this worker has applied its part. The others must know
+    /// that: what it registered with them is on its way before.
     pub(in super::super) fn peer_told(&mut self, lane: u8) {
         if let Some(ha) = &mut self.ha {
-            ha.told |= 1 << (lane & 63);
+            ha.applied |= 1 << (lane & 63);
+        }
+    }
+
+    /// Tells all workers what this one has applied; again, where a ring was full.
+    pub(super) fn confirm_told(&mut self) {
+        let me = self.id;
+        let Some(ha) = &self.ha else { return };
+        for lane in (0..64).filter(|lane| ha.applied & 1 << lane != 0) {
+            let mut others = (0..self.rings.workers()).filter(|&worker| worker != me);
+            let message = || Message::PeerApplied { lane, worker: me };
+            if others.all(|other| self.rings.push(other, message()).is_ok()) {
+                self.peer_applied(lane, me);
+                return;
+            }
+        }
+    }
+
+    /// A worker has applied all that was told on a lane.
+    pub(in super::super) fn peer_applied(&mut self, lane: u8, worker: u16) {
+        let Some(ha) = &mut self.ha else { return };
+        let bit = 1 << (lane & 63);
+        if worker == self.id {
+            ha.applied &= !bit;
+        }
+        if let Some(workers) = ha.applied_by.get_mut(usize::from(lane)) {
+            *workers |= 1 << (worker & 63);
+            if *workers == u64::MAX >> (64 - ha.workers.clamp(1, 64)) {
+                ha.told |= bit;
+            }
         }
     }
 
@@ -150,10 +181,31 @@ impl<I: Io> Worker<I> {
             zero: 0,
         };
         let home = self.home_of_replica::<F>(&key);
-        if home == self.id || passed {
-            apply(self, key);
-            return Take::Taken;
+        if home != self.id && !passed {
+            return self.pass_record(home, record, from);
         }
+        // Where another worker of this node has the tuple, it is the one that the record concerns.
+        let known = self.elsewhere::<F>(&key).filter(|_| home == self.id);
+        if let Some(worker) = known {
+            return self.pass_record(worker, record, from);
+        }
+        apply(self, key);
+        Take::Taken
+    }
+
+    /// The other worker that registered a tuple with this one.
+    fn elsewhere<F: PerFamily>(&mut self, key: &Key<F::Addrs>) -> Option<u16> {
+        let table = F::table(&self.tables);
+        let hash = table.hash(key);
+        if self.rings.workers() == 1 || table.lookup(key, hash).is_some() {
+            return None;
+        }
+        let owner = F::registered(&mut self.tables, key, hash, self.now)?;
+        (owner != self.id).then_some(owner)
+    }
+
+    /// Gives a record to another worker.
+    pub(super) fn pass_record(&mut self, to: u16, record: &Record, from: Origin) -> Take {
         let Some(mut frame) = self.io.alloc() else {
             return Take::Later;
         };
@@ -167,7 +219,7 @@ impl<I: Io> Worker<I> {
                     lane: from.lane,
                     mark: from.mark,
                 };
-                match self.rings.push(home, message) {
+                match self.rings.push(to, message) {
                     Ok(()) => Take::Taken,
                     Err(_) => Take::Later,
                 }

@@ -19,9 +19,8 @@ use crate::shared_names::SharedNames;
 
 /// Table entries looked at per poll.
 const SLICE: u32 = 128;
-/// Where IPv6 sessions begin, and where they end, of what there is to tell.
-const V6_BIT: u64 = 1 << 32;
-const END: u64 = 1 << 33;
+/// Kinds of what there is to tell: IPv4 sessions, IPv6 sessions, clients.
+const KINDS: u64 = 3;
 
 /// Families of which there are records.
 pub(in super::super) trait Told: Family {
@@ -131,18 +130,26 @@ impl<I: Io> Worker<I> {
     fn next_stamp<F: PerFamily>(&mut self, id: SessionId) -> Option<Stamp> {
         let ha = self.ha.as_ref().filter(|ha| ha.parts.sync)?;
         let owner = ha.parts.node;
+        let names = self.snapshot.shared_names.as_ref()?;
         let table = F::table_mut(&mut self.tables);
-        if table.cold(id)?.extra != 0 {
+        let cold = table.cold(id)?;
+        let is_told = cold.extra == 0 && names.is_told(cold.service);
+        if !is_told && table.version(id) == 0 {
             return None;
         }
         let place = place_of(&table.session(id)?.flows[0]);
         let before = table.version(id);
-        let version = before.wrapping_add(1).max(1);
+        // Should it be told of no more the peer forgets it in time, and the digest must not wait.
+        let version = if is_told {
+            before.wrapping_add(1).max(1)
+        } else {
+            0
+        };
         table.set_version(id, version);
         if let Some(ha) = &mut self.ha {
             ha.count_own(place, before, version);
         }
-        Some(Stamp { version, owner })
+        is_told.then_some(Stamp { version, owner })
     }
 
     #[cold]
@@ -213,7 +220,7 @@ impl<I: Io> Worker<I> {
 
     /// Puts a record in this worker's own lane. While that stands alone nothing is told: the peer
     /// will be told everything when it listens again.
-    fn push_record(&mut self, record: &Record) -> bool {
+    pub(super) fn push_record(&mut self, record: &Record) -> bool {
         let Some(ha) = self.ha.as_mut().filter(|ha| ha.parts.sync) else {
             return false;
         };
@@ -259,21 +266,24 @@ impl<I: Io> Worker<I> {
         ha.lanes[0] = Some(lane);
     }
 
-    /// What is at a place of what there is to tell: IPv4 sessions by number, then IPv6 sessions.
+    /// What is at a place of what there is to tell: a kind in the upper half of the cursor, a number
+    /// in the lower.
     fn next_told(&mut self, cursor: &mut u64, scope: Scope) -> Next {
-        let at = *cursor as u32;
-        let (next, over) = if *cursor & V6_BIT == 0 {
-            (self.told_at::<V4>(at, scope), V6_BIT)
-        } else {
-            (self.told_at::<V6>(at, scope), END)
-        };
-        *cursor = match next {
-            Next::End => over,
-            _ => *cursor + 1,
+        let (kind, at) = (*cursor >> 32, *cursor as u32);
+        let next = match kind {
+            0 => self.told_at::<V4>(at, scope),
+            1 => self.told_at::<V6>(at, scope),
+            _ => self.client_at(at, scope),
         };
         match next {
-            Next::End if over != END => Next::Nothing,
-            next => next,
+            Next::End if kind + 1 < KINDS => {
+                *cursor = (kind + 1) << 32;
+                Next::Nothing
+            }
+            next => {
+                *cursor += 1;
+                next
+            }
         }
     }
 
