@@ -11,6 +11,7 @@
 //! - `pulse`: meeting the peer, heartbeats by two ways
 //! - `probe`: routers that are watched
 //! - `roles`: groups of addresses that one of the two holds
+//! - `passed`: what it tells, on its way between workers
 //! - `tell`: what the peer is told of our sessions
 //! - `replica`: what the peer tells of its own
 //! - `digest`: proof that the peer's copies are what this node has, and repair of what is not
@@ -34,6 +35,7 @@ mod correct;
 mod digest;
 mod link;
 mod origin;
+mod passed;
 mod probe;
 mod pulse;
 mod replica;

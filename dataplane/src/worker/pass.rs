@@ -57,7 +57,10 @@ impl<I: Io> Worker<I> {
                     self.egress
                         .push(&mut self.io, &self.rings, device, frame, originated);
                 }
-                Message::Register { key, owner } => self.tables.register(key, owner, self.now),
+                Message::Register { key, owner } => {
+                    self.tables.register(key, owner, self.now);
+                    self.opened_elsewhere(&key, owner);
+                }
                 Message::Unregister { key, owner } => self.tables.unregister(key, owner, self.now),
                 Message::Neighbour(learned) => self.hear(&learned),
                 Message::HaDatagram(frame) => {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use sluice_dataplane::tcp::{ACK, FIN, RST, SYN};
 use sluice_wire::proto;
 
+use crate::node::Row;
 use crate::rng::Rng;
 use crate::segment::{End, Segment};
 use crate::story::{Policy, VIP};
@@ -49,6 +50,18 @@ pub(crate) struct Client {
     next: u64,
     /// When it was answered last.
     pub(crate) heard: u64,
+    /// Its session was opened by a node that could not know which ports it had given away in its
+    /// former life.
+    pub(crate) blind: bool,
+}
+
+/// What could not be known when a packet left an appliance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doubt {
+    /// A moment ago the nodes could not hear each other, and each had to decide by itself.
+    pub(crate) apart: bool,
+    /// The node was cut off before it was told what its peer has.
+    pub(crate) blind: bool,
 }
 
 pub(crate) struct Hosts {
@@ -115,6 +128,7 @@ impl Hosts {
             asking: proto == proto::UDP,
             next: now,
             heard: now,
+            blind: false,
         });
     }
 
@@ -147,26 +161,29 @@ impl Hosts {
     }
 
     /// A frame leaves an appliance by a port: the host there takes it, and may answer.
-    ///
-    /// `apart`: a moment ago the nodes could not hear each other, and each had to decide by itself.
     pub(crate) fn hear(
         &mut self,
         by: PortId,
         segment: &Segment,
         now: u64,
-        apart: bool,
+        doubt: Doubt,
     ) -> Vec<Sending> {
         if by == self.client_port() {
             self.hear_client(by, segment, now)
         } else {
-            self.hear_server(by, segment, apart)
+            self.hear_server(by, segment, doubt)
         }
     }
 
     fn hear_client(&mut self, port: PortId, segment: &Segment, now: u64) -> Vec<Sending> {
         let at = self.by_end.get(&(segment.proto, segment.dst));
-        let client = at.map(|&at| &mut self.clients[at]);
-        let client = client.unwrap_or_else(|| panic!("nobody is there for {segment:?}"));
+        let &at = at.unwrap_or_else(|| panic!("nobody is there for {segment:?}"));
+        if let Some(other) = self.meant_for(segment).filter(|&other| other != at)
+            && self.share_a_port([at, other])
+        {
+            return vec![];
+        }
+        let client = &mut self.clients[at];
         assert_eq!(
             segment.src, client.server,
             "from somebody else: {segment:?}"
@@ -222,7 +239,38 @@ impl Hosts {
         }]
     }
 
-    fn hear_server(&mut self, port: PortId, segment: &Segment, apart: bool) -> Vec<Sending> {
+    /// The client that a packet answers.
+    fn meant_for(&self, segment: &Segment) -> Option<usize> {
+        let id = match segment.flags {
+            flags if flags & RST != 0 => return None,
+            flags if flags & SYN != 0 => segment.ack.wrapping_sub(1) / 0x1000,
+            _ => content(&segment.data)?.0,
+        };
+        (id as usize).checked_sub(1)
+    }
+
+    /// Whether it may be that two clients' sessions have one external port. Then they are lost.
+    fn share_a_port(&mut self, clients: [usize; 2]) -> bool {
+        let may = clients.iter().any(|&at| self.clients[at].blind);
+        for at in clients.into_iter().filter(|_| may) {
+            if self.clients[at].lives() {
+                self.clients[at].stage = Stage::Lost;
+            }
+        }
+        may
+    }
+
+    /// Two sessions have one external port. Fails unless one was opened blindly.
+    pub(crate) fn clash(&mut self, rows: [&Row; 2]) {
+        let clients = rows.map(|row| {
+            let end = (row.original.src, row.original.sport);
+            self.by_end[&(row.original.proto, end)]
+        });
+        let may = self.share_a_port(clients);
+        assert!(may, "two sessions own one port: {rows:?}");
+    }
+
+    fn hear_server(&mut self, port: PortId, segment: &Segment, doubt: Doubt) -> Vec<Sending> {
         let whose = (segment.proto, segment.dst, segment.src);
         let said = match segment.flags {
             flags if flags & RST != 0 => return vec![],
@@ -235,11 +283,17 @@ impl Hosts {
                 self.known.insert(whose, id);
             }
             let known = self.known.get(&whose);
+            let other = known.map_or(id, |&other| other);
+            if other != id && self.share_a_port([id, other].map(|id| id as usize - 1)) {
+                return vec![];
+            }
+            let known = self.known.get(&whose);
             assert_eq!(known, Some(&id), "sent to somebody else's: {segment:?}");
             let real = *self.real.entry(id).or_insert(segment.dst.0);
             let client = &mut self.clients[id as usize - 1];
+            client.blind |= opens && doubt.blind;
             if segment.proto == proto::TCP && real != segment.dst.0 {
-                if opens && apart {
+                if opens && doubt.apart {
                     // Opened by both nodes, each by itself: no client can make sense of that.
                     client.stage = Stage::Lost;
                 }

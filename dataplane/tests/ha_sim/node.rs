@@ -7,6 +7,7 @@ use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::mailbox::{
     Cursor, Filter, FromWorker, RequestId, SessionPage, SessionRow, ToWorker,
 };
+use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_wire::Tuple;
 
 use crate::world::{PortId, Setup, World};
@@ -26,6 +27,8 @@ pub(crate) struct Node {
     ahead: u32,
     /// It does nothing until then.
     pub(crate) stalled_until: u64,
+    /// It was told what the other one had when it started.
+    pub(crate) told: bool,
 }
 
 impl Node {
@@ -35,6 +38,7 @@ impl Node {
             ahead: world.now.wrapping_sub(now as u32),
             world,
             stalled_until: 0,
+            told: false,
         }
     }
 
@@ -65,6 +69,11 @@ impl Node {
         for round in 0..ROUNDS {
             self.poll(random as usize >> (8 * round));
         }
+        self.told |= self
+            .world
+            .published
+            .sum(Slot::Worker(WorkerCounter::PeerState))
+            == 3 * self.world.workers.len() as u64;
         // What is published is true at any time; reading it takes longer than a step.
         if !now.is_multiple_of(ACCOUNTS_EVERY) {
             return;

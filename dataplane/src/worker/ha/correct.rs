@@ -85,11 +85,12 @@ impl<I: Io> Worker<I> {
     }
 
     /// Whether a packet that no session is known for must not be judged: this node has just started,
-    /// or did nothing for a while, and its peer may have had the session all the time.
+    /// or did nothing for a while, and its peer may have had the session all the time. A peer that
+    /// was met and is silent again is still finding out that this node is another one than before.
     pub(in super::super) fn awaits_peer(&self, tuple: &Tuple) -> bool {
         let since = |then: u32| self.now.wrapping_sub(then);
         let waits = |ha: &super::Ha| {
-            ha.boot.is_none() && since(ha.met) < super::WAIT_MS
+            !ha.settled && ha.peer.is_none() && since(ha.met) < super::WAIT_MS
                 || ha.is_stale(self.now)
                 || since(ha.woke) < super::WAKE_MS
         };

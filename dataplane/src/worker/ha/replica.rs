@@ -5,8 +5,7 @@
 
 use sluice_ha::lane::Take;
 use sluice_ha::record::{
-    ChangeRecord, DeathRecord, Identity, MAX_LEN, Progress, Record, Records, SessionRecord, Stamp,
-    encode, session,
+    ChangeRecord, DeathRecord, Progress, Record, SessionRecord, Stamp, session,
 };
 use sluice_wire::{Key, V4, V6};
 
@@ -17,7 +16,7 @@ use super::digest::place_of;
 use super::tell::SIDE_BITS;
 use super::{Origin, SILENT};
 use crate::handoff::Message;
-use crate::io::{Frame, Io};
+use crate::io::Io;
 use crate::published::WorkerCounter;
 use crate::rewrite;
 use crate::session::flow::{Flow, PathId, UNCHECKED, flags};
@@ -159,88 +158,6 @@ impl<I: Io> Worker<I> {
                 ha.told |= bit;
                 ha.settled |= ha.is_joined();
             }
-        }
-    }
-
-    fn dispatch_record<F: PerFamily>(
-        &mut self,
-        record: &Record,
-        identity: &Identity<F>,
-        (from, passed): (Origin, bool),
-        apply: impl FnOnce(&mut Self, Key<F::Addrs>),
-    ) -> Take {
-        let zone = self.snapshot.shared_names.as_ref();
-        let Some(zone) = zone.and_then(|names| names.zone_of(identity.zone)) else {
-            self.counters.count(WorkerCounter::HaRecordsForeign);
-            return Take::Taken;
-        };
-        let key = Key {
-            addrs: identity.addrs,
-            ports: identity.ports,
-            proto: identity.proto,
-            zone,
-            zero: 0,
-        };
-        let home = self.home_of_replica::<F>(&key);
-        if home != self.id && !passed {
-            return self.pass_record(home, record, from);
-        }
-        // Where another worker of this node has the tuple, it is the one that the record concerns.
-        let known = self.elsewhere::<F>(&key).filter(|_| home == self.id);
-        if let Some(worker) = known {
-            return self.pass_record(worker, record, from);
-        }
-        apply(self, key);
-        Take::Taken
-    }
-
-    /// The other worker that registered a tuple with this one.
-    fn elsewhere<F: PerFamily>(&mut self, key: &Key<F::Addrs>) -> Option<u16> {
-        let table = F::table(&self.tables);
-        let hash = table.hash(key);
-        if self.rings.workers() == 1 || table.lookup(key, hash).is_some() {
-            return None;
-        }
-        let owner = F::registered(&mut self.tables, key, hash, self.now)?;
-        (owner != self.id).then_some(owner)
-    }
-
-    /// Gives a record to another worker.
-    pub(super) fn pass_record(&mut self, to: u16, record: &Record, from: Origin) -> Take {
-        let Some(mut frame) = self.io.alloc() else {
-            return Take::Later;
-        };
-        let written = frame
-            .set_len(MAX_LEN)
-            .then(|| encode(record, frame.bytes_mut()));
-        match written.flatten() {
-            Some(len) if frame.set_len(len) => {
-                let message = Message::HaRecords {
-                    frame,
-                    lane: from.lane,
-                    mark: from.mark,
-                };
-                match self.rings.push(to, message) {
-                    Ok(()) => Take::Taken,
-                    Err(_) => Take::Later,
-                }
-            }
-            _ => Take::Later,
-        }
-    }
-
-    /// Records that another worker passed on.
-    pub(in super::super) fn apply_passed_records(&mut self, frame: &I::Frame, lane: u8, mark: u16) {
-        for record in Records::new(frame.bytes(), 0) {
-            self.apply(lane, &record, Some(mark));
-        }
-    }
-
-    /// The worker that packets of a tuple come to, by the port that its source is routed to.
-    fn home_of_replica<F: PerFamily>(&self, key: &Key<F::Addrs>) -> u16 {
-        match plan::way(&self.snapshot, key.tuple::<F>().src) {
-            Ok(way) => self.home_of::<F>(key, way.hop.port),
-            Err(_) => 0,
         }
     }
 

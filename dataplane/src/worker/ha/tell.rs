@@ -156,6 +156,15 @@ impl<I: Io> Worker<I> {
 
     fn record_of<F: PerFamily>(&mut self, id: SessionId) -> Option<SessionRecord<F>> {
         let stamp = self.next_stamp::<F>(id)?;
+        self.describe::<F>(id, stamp)
+    }
+
+    /// A session as `stamp` has it, or a copy.
+    pub(super) fn describe<F: PerFamily>(
+        &self,
+        id: SessionId,
+        stamp: Stamp,
+    ) -> Option<SessionRecord<F>> {
         let names = self.snapshot.shared_names.as_ref()?;
         let table = F::table(&self.tables);
         let (session, cold) = (table.session(id)?, table.cold(id)?);
