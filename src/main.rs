@@ -7,6 +7,7 @@ mod ha;
 mod random;
 mod run;
 mod signals;
+mod tools;
 mod workers;
 
 use std::process::ExitCode;

@@ -32,12 +32,14 @@ use crate::cli::{CheckArgs, LogFormat, RunArgs};
 use crate::devices::{self, Devices, OpenError, Running};
 use crate::signals::{Request, Requests};
 use crate::workers::{Crew, CrewError, Idle, Plan};
-use crate::{confine, ha, random};
+use crate::{confine, ha, random, tools};
 
 /// How long log lines that wait for a syslog server may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// DPDK's argument for running without huge pages: slow, and enough for a try on a small machine.
 const NO_HUGE: &str = "--no-huge";
+/// DPDK's argument for a process that others may attach to.
+const PRIMARY: &str = "--proc-type=primary";
 
 /// Why the appliance does not run. Each has an exit code of its own kind.
 #[derive(Debug, thiserror::Error)]
@@ -159,14 +161,15 @@ impl DataPlane {
         let cores: Vec<usize> = system.workers.iter().copied().map(usize::from).collect();
         let cores = Cores::plan(&cores, None)?;
         let pci = devices::pci(&config)?;
-        let ordinary = system.eal_args.iter().any(|argument| argument == NO_HUGE);
+        let asked = |wanted| system.eal_args.iter().any(|argument| argument == wanted);
+        let pages = match (asked(NO_HUGE), asked(PRIMARY)) {
+            (true, _) => Pages::Ordinary,
+            (false, true) => Pages::Shared,
+            (false, false) => Pages::Huge,
+        };
         let eal = Eal::init(&EalConfig {
             control_cores: cores.control,
-            pages: if ordinary {
-                Pages::Ordinary
-            } else {
-                Pages::Huge
-            },
+            pages,
             memory_mib: Some(system.memory_mb),
             pci,
             file_prefix: Some(system.file_prefix.to_string()),
@@ -174,7 +177,7 @@ impl DataPlane {
             extra: system
                 .eal_args
                 .iter()
-                .filter(|&argument| argument != NO_HUGE)
+                .filter(|&argument| argument != NO_HUGE && argument != PRIMARY)
                 .cloned()
                 .collect(),
             ..EalConfig::default()
@@ -215,6 +218,7 @@ impl DataPlane {
         let ha = ha::parts(&config, &facts).map_err(Failure::Random)?;
         let (controller, sides) =
             Controller::new(config, facts, Box::new(running), crate::cli::version())?;
+        tools::serve(eal, pages, controller.published());
         let secret = random::words().map_err(Failure::Random)?;
         let near = |core| HugeMemory::near_core(eal, core);
         let tallies = cores

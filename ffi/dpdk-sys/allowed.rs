@@ -12,6 +12,8 @@ pub const FUNCTIONS: &[&str] = &[
     "rte_get_tsc_hz",
     "rte_thread_register",
     "rte_thread_unregister",
+    // For DPDK's own tools.
+    "rte_pdump_init",
     // Memory.
     "rte_zmalloc_socket",
     "rte_malloc_get_socket_stats",

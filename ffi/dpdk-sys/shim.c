@@ -49,6 +49,31 @@ uint64_t sluice_tsc(void)
 	return rte_rdtsc();
 }
 
+static sluice_telemetry_source telemetry_source;
+
+static int telemetry_answer(const char *command, const char *params, struct rte_tel_data *answer)
+{
+	(void)params;
+	rte_tel_data_start_dict(answer);
+	telemetry_source(command, answer);
+	return 0;
+}
+
+int sluice_telemetry_register(const char *command, const char *help, sluice_telemetry_source source)
+{
+	telemetry_source = source;
+	return rte_telemetry_register_cmd(command, telemetry_answer, help);
+}
+
+int sluice_telemetry_add(void *answer, const char *name, uint64_t value)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+	return rte_tel_data_add_dict_uint(answer, name, value);
+#else
+	return rte_tel_data_add_dict_u64(answer, name, value);
+#endif
+}
+
 static ssize_t log_write(void *cookie, const char *text, size_t len)
 {
 	sluice_log_sink sink = *(sluice_log_sink *)cookie;

@@ -19,6 +19,8 @@
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_pdump.h>
+#include <rte_telemetry.h>
 #include <rte_version.h>
 
 /* Where the fields of struct rte_mbuf are, in bytes from its start. */
@@ -92,6 +94,17 @@ int sluice_errno(void);
 
 /* The time stamp counter. */
 uint64_t sluice_tsc(void);
+
+/* Fills the answer to a command of the telemetry socket, by sluice_telemetry_add. Called from DPDK's
+   threads; command is valid during the call. */
+typedef void (*sluice_telemetry_source)(const char *command, void *answer);
+
+/* Has source answer command, for the life of the process; there is one source for all commands.
+   Returns 0 or a negative errno. */
+int sluice_telemetry_register(const char *command, const char *help, sluice_telemetry_source source);
+
+/* Adds a number to an answer. Returns 0 or a negative errno. */
+int sluice_telemetry_add(void *answer, const char *name, uint64_t value);
 
 /* Gets one message of DPDK's log, or several lines of one, not terminated. */
 typedef void (*sluice_log_sink)(int level, const char *text, size_t len);

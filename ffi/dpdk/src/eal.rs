@@ -37,6 +37,8 @@ pub enum Pages {
     /// Huge pages without files: nothing is left behind, and no mount is needed.
     #[default]
     Huge,
+    /// Huge pages in files of a mounted hugetlbfs: other DPDK processes, as `dpdk-dumpcap`, may attach.
+    Shared,
     /// Ordinary memory: for small tests.
     Ordinary,
 }
@@ -100,7 +102,7 @@ impl Eal {
                 CString::new(argument.clone()).map_err(|_| EalError::ZeroByte(argument))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if config.pages == Pages::Huge {
+        if config.pages != Pages::Ordinary {
             check_huge_pages(config.memory_mib)?;
         }
         if STARTED.swap(true, Ordering::SeqCst) {
@@ -175,6 +177,8 @@ fn arguments(config: &EalConfig) -> Result<Vec<String>, EalError> {
     ];
     match config.pages {
         Pages::Huge => arguments.push("--in-memory".to_owned()),
+        // The files go with the process, which has them open.
+        Pages::Shared => arguments.push("--proc-type=primary".to_owned()),
         Pages::Ordinary => arguments.extend(["--no-huge", "--no-shconf"].map(str::to_owned)),
     }
     if let Some(mib) = config.memory_mib {

@@ -59,6 +59,7 @@ mod spec;
 mod stats;
 pub mod thread;
 mod time;
+mod tools;
 
 pub use cores::{CoreError, Cores};
 pub use device::{Device, DeviceError, DeviceInfo};
@@ -76,3 +77,4 @@ pub use rss::{HashedFields, Rss, RssConfig, RssMode};
 pub use spec::{DeviceSpec, SpecError};
 pub use stats::NicStats;
 pub use time::Clock;
+pub use tools::{Command, Numbers, ToolError, serve_pdump, serve_telemetry};

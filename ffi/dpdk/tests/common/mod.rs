@@ -19,6 +19,7 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
     Eal::init(&EalConfig {
         pages: Pages::Ordinary,
         memory_mib: Some(512),
+        telemetry: true,
         ..EalConfig::default()
     })
     .unwrap()
