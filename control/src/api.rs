@@ -5,8 +5,10 @@
 //! (RFC 9457). Nothing here waits for a worker or touches the configuration by itself.
 
 mod access;
+mod bundle;
 mod caller;
 mod candidate;
+mod captures;
 mod certificates;
 mod config;
 mod console;
@@ -29,6 +31,7 @@ mod state;
 mod stats;
 mod status;
 mod terms;
+mod trace;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
@@ -100,6 +103,12 @@ fn described() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(candidate::diff))
         .routes(routes!(candidate::commit))
+        .routes(routes!(trace::trace))
+        .routes(routes!(bundle::read))
+        .routes(routes!(captures::list, captures::start))
+        .routes(routes!(captures::read, captures::remove))
+        .routes(routes!(captures::packets))
+        .routes(routes!(captures::stop))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(logs::list))

@@ -6,6 +6,7 @@
 
 mod action;
 mod candidate;
+mod capture;
 mod change;
 mod devices;
 mod ha;
@@ -22,6 +23,7 @@ mod stats;
 mod status;
 mod survey;
 mod touched;
+mod trace;
 mod transaction;
 mod trial;
 
@@ -136,6 +138,8 @@ pub struct Controller {
     pending: HashMap<RequestId, Pending>,
     last_request: RequestId,
     logs: Logs,
+    captures: Vec<capture::Kept>,
+    last_capture: u64,
 }
 
 impl std::fmt::Debug for Controller {
@@ -197,6 +201,8 @@ impl Controller {
             pending: HashMap::new(),
             last_request: RequestId(0),
             logs: Logs::default(),
+            captures: Vec::new(),
+            last_capture: 0,
         };
         controller.look_at_links();
         Ok((controller, sides))
@@ -300,6 +306,14 @@ impl Controller {
             Action::ReadDevice(name) => self
                 .device_state(&name)
                 .map(|device| Outcome::Device(Box::new(device))),
+            Action::StartCapture(new) => self.start_capture(*new),
+            Action::ListCaptures => Ok(self.list_captures()),
+            Action::FindCapture(id) => {
+                let found = self.find_capture(id);
+                found.map(|capture| Outcome::CaptureHandle(capture.clone()))
+            }
+            Action::StopCapture(id) => self.stop_capture(id),
+            Action::RemoveCapture(id) => self.remove_capture(id),
             waiting if self.pending.len() >= MAX_PENDING => {
                 tracing::warn!(?waiting, "too many requests wait for workers");
                 Err(ActionError::Busy)
@@ -313,6 +327,7 @@ impl Controller {
                 let done = self.revert(&author);
                 return self.finish_trial(done, answer, now);
             }
+            Action::Trace(query) => return self.start_trace(&query, answer, now),
             Action::ListSessions(query) => match self.resolve(&query.filter) {
                 Ok((filter, only)) => {
                     let (worker, from) = match only {
@@ -373,6 +388,7 @@ impl Controller {
             }
         }
         self.look_at_trial(now);
+        self.look_at_captures();
         self.finish_adoptions(now);
         let late = |(&request, pending): (&RequestId, &Pending)| {
             (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
@@ -453,6 +469,10 @@ impl Controller {
             FromWorker::Sessions(page) => self.take_sessions(worker, page),
             FromWorker::Ended(end) => self.take_ended(worker, &end),
             FromWorker::Neighbours(page) => self.take_neighbours(&page),
+            FromWorker::Traced(trace) => self.take_trace(worker, trace),
+            FromWorker::CaptureEnded(tap) => {
+                tracing::debug!(worker, capture = tap.id().0, "a tap came back");
+            }
             FromWorker::Event(event) => self.log(event),
         }
     }

@@ -6,6 +6,7 @@
 //! `sluice_dataplane::published`, devices through [`controller::Devices`].
 
 pub mod api;
+pub mod capture;
 pub mod clock;
 pub mod compile;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod security;
 pub mod service;
 pub mod startup;
 pub mod store;
+pub mod trace;
 
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sluice_dataplane::capture::Tap;
+use sluice_dataplane::mailbox::trace::Verdict;
 use sluice_dataplane::mailbox::{
     Cursor, Event, FromWorker, NeighbourPage, NeighbourRow, SessionPage, SessionRow, Table,
     ToWorker,
@@ -41,6 +43,7 @@ pub(crate) struct FakeWorker {
     /// So many sessions instead, which take no memory here.
     pub(crate) invented: u32,
     pub(crate) neighbours: Vec<NeighbourRow>,
+    taps: Vec<Tap>,
     /// Sends a page back after so many rows, full or not.
     pub(crate) slice: usize,
 }
@@ -52,6 +55,7 @@ impl FakeWorker {
             sessions: Vec::new(),
             invented: 0,
             neighbours: Vec::new(),
+            taps: Vec::new(),
             slice: usize::MAX,
         }
     }
@@ -59,6 +63,20 @@ impl FakeWorker {
     pub(crate) fn poll(&mut self) {
         while let Some(message) = self.side.mailbox.receive() {
             let answer = match message {
+                // It captures nothing; its end is the worker's word for it.
+                ToWorker::Capture(tap) => {
+                    self.taps.push(*tap);
+                    continue;
+                }
+                ToWorker::Trace(mut trace) => {
+                    trace.verdict = Verdict::Consume;
+                    FromWorker::Traced(trace)
+                }
+                ToWorker::EndCapture(id) => {
+                    let at = self.taps.iter().position(|tap| tap.id() == id);
+                    let Some(at) = at else { continue };
+                    FromWorker::CaptureEnded(Box::new(self.taps.remove(at)))
+                }
                 ToWorker::Swap(snapshot) => {
                     let epoch = u64::from(snapshot.epoch);
                     let publisher = &mut self.side.publisher;

@@ -2,6 +2,7 @@
 
 mod access;
 mod sessions;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 
 pub(crate) use access::{Access, Certificate, TokenCommand, UserCommand};
 pub(crate) use sessions::{SessionFilter, Sessions};
+pub(crate) use tools::{Capture, Captures, Trace};
 
 const AFTER: &str = "\
 Examples:
@@ -20,6 +22,8 @@ Examples:
   sluicectl set route/0.0.0.0/0 via=203.0.113.253 --confirm 60
   sluicectl sessions top --by server
   sluicectl watch logs --level warn
+  sluicectl capture -w - host 192.0.2.7 | tshark -r -
+  sluicectl trace -i outside --source 198.51.100.9 --destination 203.0.113.80 --destination-port 80
   sluicectl top
 
 Exit codes: 0 done, or nothing to do; 1 it failed there; 2 usage; 3 what was asked for is wrong;
@@ -81,6 +85,19 @@ pub(crate) enum Command {
     /// Print what happens, as it happens
     #[command(subcommand)]
     Watch(Watch),
+    /// Capture packets, to a file or a pipe
+    Capture(Capture),
+    /// Captures that were begun by the API or the console
+    #[command(subcommand)]
+    Captures(Captures),
+    /// Say what would become of a packet, and why
+    Trace(Box<Trace>),
+    /// Write a file (tar.gz) for those who are to help; secrets are left out
+    SupportBundle {
+        /// Where to write; - is standard output
+        #[arg(long, short, value_name = "FILE")]
+        write: PathBuf,
+    },
     /// A live screen: rates, sessions, servers, drops
     Top(Top),
     /// Print the completion of commands for a shell

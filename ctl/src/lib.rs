@@ -12,6 +12,7 @@ mod papers;
 mod sessions;
 mod show;
 mod table;
+mod tools;
 mod top;
 mod watch;
 
@@ -53,6 +54,10 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Handover { duty } => ha::hand_over(&client, *duty, asked.json, out),
         Command::Sessions(what) => sessions::sessions(&client, what, asked.json, out),
         Command::Watch(what) => watch::watch(&client, what, asked.json, out),
+        Command::Capture(what) => tools::capture(&client, what, out),
+        Command::Captures(what) => tools::captures(&client, what, asked.json, out),
+        Command::SupportBundle { write } => tools::support_bundle(&client, write, out),
+        Command::Trace(what) => tools::trace(&client, what, asked.json, out),
         Command::Top(how) => top::run(&client, how),
         Command::Completion { .. } | Command::Man { .. } => Ok(()),
         Command::Change(change) => change::change(&client, change, asked.json, out),

@@ -210,6 +210,11 @@ impl Counters {
         self.values[counter as usize]
     }
 
+    /// Frames dropped, by reason.
+    pub fn all_dropped(&self) -> [u64; DropReason::COUNT] {
+        self.dropped
+    }
+
     /// Frames dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]

@@ -97,6 +97,12 @@ pub trait Io {
         burst.len() - before
     }
 
+    /// Nanoseconds since 1970; 0 where there is no clock. Read once a burst, and only while packets are
+    /// captured.
+    fn wall_ns(&self) -> u64 {
+        0
+    }
+
     /// Gives frames back to their pools at once, which is cheaper than dropping each.
     #[inline]
     fn free(&mut self, frames: &mut TxBurst<Self::Frame>) {

@@ -169,6 +169,22 @@ impl Balancer {
         Some(picked)
     }
 
+    /// What [`pick`](Self::pick) would give now. Nobody's turn is over by it.
+    pub fn rehearse(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
+        if let Some(persistence) = &vs.persistence {
+            let (hash, client) = self.client(vs, persistence, tuple.src);
+            let last = self.clients.get(hash, &client, now);
+            let last = last.filter(|&server| self.turns.is_member(vs.service, server));
+            if last.is_some() {
+                return last;
+            }
+        }
+        let kept = self.turns.copy(vs.service)?;
+        let picked = self.schedule(vs, tuple, now);
+        self.turns.put_back(vs.service, &kept);
+        picked
+    }
+
     /// The choice of the virtual server's scheduler.
     fn schedule(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
         let (turn, members) = self.turns.get(vs.service)?;

@@ -12,11 +12,14 @@ use crossbeam_queue::ArrayQueue;
 pub mod filter;
 pub mod neighbours;
 pub mod sessions;
+pub mod trace;
 
 pub use filter::{Filter, StateFilter, TupleFilter};
 pub use neighbours::{NeighbourPage, NeighbourRow};
 pub use sessions::{Cursor, EndRequest, SessionPage, SessionRow, Table};
+pub use trace::Trace;
 
+use crate::capture::{CaptureId, Tap};
 use crate::snapshot::{PortId, Snapshot};
 
 /// Messages that wait in one direction at most.
@@ -41,6 +44,13 @@ pub enum ToWorker {
     ListNeighbours(Box<NeighbourPage>),
     /// What two appliances divide is to be divided otherwise. For worker 0.
     Roles(RoleOrders),
+    /// Capture packets by this tap. Where there are too many it comes back at once, as
+    /// [`FromWorker::CaptureEnded`].
+    Capture(Box<Tap>),
+    /// Say what would become of a packet, and send it back as [`FromWorker::Traced`].
+    Trace(Box<Trace>),
+    /// End a capture, and send its tap back as [`FromWorker::CaptureEnded`].
+    EndCapture(CaptureId),
 }
 
 /// What control asks of this node's roles.
@@ -93,6 +103,10 @@ pub enum FromWorker {
     Ended(Box<EndRequest>),
     /// A page of the neighbour table.
     Neighbours(Box<NeighbourPage>),
+    /// What would become of a packet.
+    Traced(Box<Trace>),
+    /// A tap that captures nothing any more.
+    CaptureEnded(Box<Tap>),
     /// Something that an operator should read in the log.
     Event(Event),
 }

@@ -4,6 +4,7 @@
 //! reaches it from elsewhere comes by two kinds of rings, from control and from other workers.
 //! The modules below are the stations of that way:
 //!
+//! - `captured`: the same for one packet at a time, while packets are captured
 //! - `burst`: parse, look up, decide which station is next
 //! - `plain`: the short way of nearly every packet
 //! - `hit`: state, rewrite, next hop of a packet that has a session
@@ -17,6 +18,7 @@
 //! - `pass`: packets that belong to another worker
 //! - `egress`, `forward`: to the device
 //! - `ha`: the other appliance: packets that belong to it, sessions that are told of
+//! - `trace`: what would become of a packet, for those who ask
 //! - `tick`: timers, expiry, messages of control, publishing counters
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::stack::icmp::RateLimit;
 use crate::stack::neighbour::{self, Neighbours};
 
 mod burst;
+mod captured;
 mod egress;
 mod errors;
 mod firsts;
@@ -64,6 +67,7 @@ mod source;
 mod tables;
 mod tally;
 mod tick;
+mod trace;
 
 pub use ha::HaParts;
 pub use limits::Limits;

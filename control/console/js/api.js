@@ -77,6 +77,20 @@ export async function get(path, query) {
   return (await request("GET", path, { query })).data;
 }
 
+/** Reads a file, as bytes. */
+export async function download(path) {
+  const credential = token.get();
+  const headers = credential ? { Authorization: `Bearer ${credential}` } : {};
+  let response;
+  try {
+    response = await fetch(url(path), { headers, cache: "no-store" });
+  } catch {
+    throw new Problem(0, { title: "The appliance does not answer" });
+  }
+  if (response.ok) return response.blob();
+  throw new Problem(response.status, await response.json().catch(() => ({})));
+}
+
 let description = null;
 
 /** Whether this appliance has a resource: its OpenAPI document says so. */

@@ -13,11 +13,12 @@ import { ha } from "./views/ha.js";
 import { logs } from "./views/logs.js";
 import { nat } from "./views/nat.js";
 import { network } from "./views/network.js";
+import { packets } from "./views/packets.js";
 import { overview } from "./views/overview.js";
 import { servers } from "./views/servers.js";
 import { sessions } from "./views/sessions.js";
 
-const VIEWS = [overview, servers, sessions, nat, network, ha, logs, config];
+const VIEWS = [overview, servers, sessions, nat, network, packets, ha, logs, config];
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");

@@ -49,6 +49,7 @@ files! {
     "js/views/config-history.js"
     "js/views/ha.js"
     "js/views/logs.js"
+    "js/views/packets.js"
     "js/views/nat.js"
     "js/views/network.js"
     "js/views/overview.js"

@@ -44,6 +44,8 @@ const ADMIN: [&str; 4] = [
     "/api/v1/audit",
     "/api/v1/tls",
 ];
+/// For operators also to read: what is in there is other people's.
+const OPERATOR: [&str; 2] = ["/api/v1/captures", "/api/v1/support-bundle"];
 /// Of the caller's own account: for everybody who has one.
 const OWN: [&str; 3] = ["/api/v1/whoami", "/api/v1/password", "/api/v1/logout"];
 
@@ -112,6 +114,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match method {
         _ if below(path, &OWN) => Role::Viewer,
         _ if below(path, &ADMIN) => Role::Admin,
+        _ if below(path, &OPERATOR) => Role::Operator,
         method if reads(method) => Role::Viewer,
         _ => Role::Operator,
     }

@@ -30,6 +30,7 @@ const ABOUT: &str = "Everything that Sluice can be asked and told. Errors are pr
         (name = "candidate", description = "A configuration to work on before it is used"),
         (name = "parts", description = "Sections of the configuration, and single items of its lists"),
         (name = "state", description = "What runs, and how it is"),
+        (name = "tools", description = "To find out what happens, and why"),
         (name = "access", description = "Users, tokens, certificate, audit log"),
     )
 )]

@@ -193,6 +193,21 @@ impl From<ActionError> for Problem {
                 "worker-silent",
                 "A worker did not answer in time",
             ),
+            ActionError::NoSuchCapture(_) => (
+                StatusCode::NOT_FOUND,
+                "no-such-capture",
+                "There is no such capture",
+            ),
+            ActionError::TooManyCaptures(_) => (
+                StatusCode::CONFLICT,
+                "too-many-captures",
+                "Too many captures are running",
+            ),
+            ActionError::NoCapture(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-capture",
+                "Nothing can be captured now",
+            ),
             ActionError::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",

@@ -15,9 +15,11 @@ use super::state::{DeviceState, DropState, PortState, WorkerState};
 use super::stats::Stats;
 use super::status::Status;
 use super::survey::{Question, SessionCount, SnatUse, Top};
+use crate::capture::{Capture, CaptureView, NewCapture};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
 use crate::config::{Config, ConfigError, Path};
+use crate::trace::{TraceQuery, TraceView};
 
 /// Everything that can be asked. Each request of the API is one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,18 @@ pub enum Action {
     ListNeighbours,
     /// The routes.
     ListRoutes,
+    /// What would become of a packet.
+    Trace(Box<TraceQuery>),
+    /// Begin to capture packets.
+    StartCapture(Box<NewCapture>),
+    /// All captures.
+    ListCaptures,
+    /// The capture of this number.
+    FindCapture(u64),
+    /// End it, and keep what it has.
+    StopCapture(u64),
+    /// End it, and forget it.
+    RemoveCapture(u64),
 }
 
 /// What an action brought.
@@ -99,7 +113,7 @@ pub enum Outcome {
     Differences(Vec<Difference>),
     /// Of [`Action::ListRevisions`].
     Revisions(Revisions),
-    /// Of [`Action::DropCandidate`].
+    /// Of [`Action::DropCandidate`] and [`Action::RemoveCapture`].
     Done,
     /// Of [`Action::Status`].
     Status(Box<Status>),
@@ -129,6 +143,14 @@ pub enum Outcome {
     Neighbours(Vec<Neighbour>),
     /// Of [`Action::ListRoutes`].
     Routes(Vec<Route>),
+    /// Of [`Action::Trace`].
+    Trace(Box<TraceView>),
+    /// Of [`Action::StartCapture`] and [`Action::StopCapture`].
+    Capture(Box<CaptureView>),
+    /// Of [`Action::FindCapture`].
+    CaptureHandle(Capture),
+    /// Of [`Action::ListCaptures`].
+    Captures(Vec<CaptureView>),
 }
 
 /// Why an action was not done.
@@ -205,6 +227,15 @@ pub enum ActionError {
     /// A worker did not answer in time.
     #[error("worker {0} does not answer")]
     Silent(usize),
+    /// There is no such capture.
+    #[error("there is no capture {0}, or none any more")]
+    NoSuchCapture(u64),
+    /// All captures that there may be are running.
+    #[error("{0} captures are running; stop one first")]
+    TooManyCaptures(usize),
+    /// The machine cannot.
+    #[error("cannot capture: {0}")]
+    NoCapture(String),
     /// There are too many questions open.
     #[error("too many requests at once; try again")]
     Busy,

@@ -10,6 +10,7 @@ use sluice_dataplane::snapshot::PortId;
 use super::action::Answer;
 use super::change::Committed;
 use super::survey::Survey;
+use crate::trace::StepView;
 
 /// An action that is not done yet.
 #[derive(Debug)]
@@ -38,6 +39,12 @@ pub(super) enum Work {
     End { left: Vec<usize>, ended: u64 },
     /// Pages come from all workers at once, and are added up.
     Survey(Survey),
+    /// A packet is followed from worker to worker.
+    Trace {
+        worker: usize,
+        steps: Vec<StepView>,
+        handovers: usize,
+    },
     /// Workers are asked one after the other; the latest news of each neighbour.
     Neighbours {
         worker: usize,
@@ -50,7 +57,9 @@ impl Work {
     pub(super) fn waits_for(&self) -> usize {
         match self {
             Self::Adopt(_) => 0,
-            Self::List { worker, .. } | Self::Neighbours { worker, .. } => *worker,
+            Self::List { worker, .. }
+            | Self::Trace { worker, .. }
+            | Self::Neighbours { worker, .. } => *worker,
             Self::End { left, .. } | Self::Survey(Survey { left, .. }) => {
                 left.first().copied().unwrap_or(0)
             }

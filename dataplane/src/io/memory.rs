@@ -84,6 +84,8 @@ pub struct MemoryIo {
     pub tx_room: usize,
     /// Frames that `alloc` still gives.
     pub pool: usize,
+    /// What `wall_ns` says.
+    pub wall_ns: u64,
 }
 
 impl MemoryIo {
@@ -94,6 +96,7 @@ impl MemoryIo {
             tx: (0..devices).map(|_| VecDeque::new()).collect(),
             tx_room: usize::MAX,
             pool: usize::MAX,
+            wall_ns: 0,
         }
     }
 }
@@ -117,6 +120,10 @@ impl Io for MemoryIo {
 
     fn can_tx(&self, device: DeviceId) -> bool {
         usize::from(device.0) < self.tx.len()
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.wall_ns
     }
 
     fn alloc(&mut self) -> Option<VecFrame> {

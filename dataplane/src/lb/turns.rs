@@ -87,6 +87,22 @@ impl Turns {
         Some((turn, half.get_mut(range)?))
     }
 
+    /// A copy of what is kept of `service`.
+    pub fn copy(&mut self, service: ServiceId) -> Option<(Turn, Vec<Member>)> {
+        let (turn, members) = self.get(service)?;
+        Some((*turn, members.to_vec()))
+    }
+
+    /// Makes it what it was when it was copied; nothing else may have happened.
+    pub fn put_back(&mut self, service: ServiceId, (turn, members): &(Turn, Vec<Member>)) {
+        if let Some((now, places)) = self.get(service)
+            && places.len() == members.len()
+        {
+            *now = *turn;
+            places.copy_from_slice(members);
+        }
+    }
+
     /// Whether `server` may take sessions of `service`.
     pub fn is_member(&mut self, service: ServiceId, server: ServerId) -> bool {
         self.get(service)

@@ -205,6 +205,28 @@ impl Mappings {
         MappingId::at(position).ok_or(MappingError::Full)
     }
 
+    /// What [`outbound`](Self::outbound) would give: the mapping that there is; `None` where one would
+    /// be made.
+    ///
+    /// # Errors
+    /// [`MappingError::Full`]: there is none, and no room for one.
+    pub fn foresee(
+        &self,
+        pool: &SnatPool,
+        tuple: &Tuple,
+    ) -> Result<Option<MappingId>, MappingError> {
+        let found = self.find_internal(pool, tuple.proto, (tuple.src, tuple.sport));
+        match found {
+            None if self.entries.is_full() => Err(MappingError::Full),
+            found => Ok(found),
+        }
+    }
+
+    /// The address that a new mapping of `host` gets, unless it has no port left.
+    pub fn first_address(&self, pool: &SnatPool, host: IpAddr) -> Option<IpAddr> {
+        paired(&self.hasher, &pool.addresses, host).next()
+    }
+
     /// The mapping that has this external endpoint.
     pub fn inbound(&self, proto: u8, address: IpAddr, port: u16, now: u32) -> Option<MappingId> {
         let position = find_external(

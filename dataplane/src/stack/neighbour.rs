@@ -281,6 +281,23 @@ impl Neighbours {
         self.entries.get(usize::from(id.0))?.mac()
     }
 
+    /// What [`used`](Self::used) would say.
+    pub fn reach(&self, id: NeighbourId, now: u32) -> Reach {
+        let Some(entry) = self.entries.get(usize::from(id.0)) else {
+            return Reach::Unreachable;
+        };
+        match entry.state {
+            State::Reachable | State::Stale | State::Static | State::Probe => Reach::At(entry.mac),
+            State::Incomplete => Reach::Wait,
+            State::Failed
+                if !entry.listed || now.wrapping_sub(entry.at) < self.limits.failed_ms =>
+            {
+                Reach::Unreachable
+            }
+            State::Failed => Reach::Wait,
+        }
+    }
+
     /// Its MAC address for a packet to be sent now. An address that was not confirmed for long is
     /// asked again by the next tick; one that failed is asked again once its time is over.
     #[inline]

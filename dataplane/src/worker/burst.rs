@@ -18,7 +18,7 @@ use crate::snapshot::{PortId, Snapshot};
 use crate::stack::fragment::Datagram;
 
 /// Stands for the port of a frame that belongs to none.
-pub(super) const NOWHERE: PortId = PortId(u16::MAX);
+pub(super) const NOWHERE: PortId = crate::capture::NO_PORT;
 /// How many frames ahead of parsing their first bytes are fetched.
 const AHEAD: usize = 4;
 
@@ -90,6 +90,9 @@ pub(super) struct Scratch {
 impl<I: Io> Worker<I> {
     /// Works on what `device` delivered.
     pub(super) fn burst(&mut self, device: DeviceId, frames: &mut RxBurst<I::Frame>) {
+        if self.egress.taps.are_there() {
+            return self.burst_captured(device, frames);
+        }
         self.counters
             .add(WorkerCounter::Received, frames.len() as u64);
         let mut scratch = self.scratch.take().unwrap_or_default();
@@ -191,7 +194,7 @@ impl<I: Io> Worker<I> {
     }
 
     #[cold]
-    fn drop_unless_heartbeat(
+    pub(super) fn drop_unless_heartbeat(
         &mut self,
         device: DeviceId,
         frame: I::Frame,
@@ -339,7 +342,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Everything that no session is looked up for at first.
-    fn special(&mut self, packet: Packet<I::Frame>) {
+    pub(super) fn special(&mut self, packet: Packet<I::Frame>) {
         match packet.parsed.kind {
             Kind::Arp => self.arp(packet),
             Kind::NeighbourDiscovery => self.neighbour_discovery(packet),
@@ -352,20 +355,30 @@ impl<I: Io> Worker<I> {
 
 /// Parses a frame and finds its port. Errors come with the port if there is one.
 #[inline(always)]
-fn arrive<F: Frame>(
+pub(super) fn arrive<F: Frame>(
     snapshot: &Snapshot,
     device: DeviceId,
     frame: &F,
     held: GroupSet,
 ) -> Result<(Parsed, PortId), (DropReason, Option<PortId>)> {
-    let meta = frame.meta();
+    judge_arrival(snapshot, device, frame.bytes(), &frame.meta(), held)
+}
+
+/// The same for a frame's bytes, and what its device says of them.
+#[inline(always)]
+pub(super) fn judge_arrival(
+    snapshot: &Snapshot,
+    device: DeviceId,
+    bytes: &[u8],
+    meta: &RxMeta,
+    held: GroupSet,
+) -> Result<(Parsed, PortId), (DropReason, Option<PortId>)> {
     if meta.segmented {
         return Err((DropReason::Segmented, None));
     }
     if meta.ip_checksum == Checksum::Bad {
         return Err((DropReason::BadIpChecksum, None));
     }
-    let bytes = frame.bytes();
     let parsed = parse(bytes, meta.vlan_tci, meta.ip_checksum == Checksum::Good);
     let vlan = match &parsed {
         Ok(parsed) => parsed.vlan,
@@ -464,7 +477,7 @@ impl<F: PerFamily> Batch<F> {
 
 impl<F> Packet<F> {
     #[inline]
-    fn arrived(frame: F, parsed: Parsed, port: PortId) -> Self {
+    pub(super) fn arrived(frame: F, parsed: Parsed, port: PortId) -> Self {
         Self {
             frame,
             parsed,

@@ -1,7 +1,11 @@
 //! Frames on their way out: staged per device, handed over once per poll.
 
+use std::sync::Arc;
+
+use crate::capture::{Tap, Taps};
 use crate::handoff::{Message, Rings};
-use crate::io::{DeviceId, Io, TX_BURST, TxBurst};
+use crate::io::{DeviceId, Frame, Io, TX_BURST, TxBurst};
+use crate::snapshot::Snapshot;
 
 /// Frames staged for one device, and which of them were made here rather than received.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ struct Stage<F> {
     via: Option<u16>,
     /// The device is the HA link: received frames that go there are redirected, not forwarded.
     redirects: bool,
+    /// So many of the first frames were captured when they were offered to the device before.
+    captured: usize,
 }
 
 const _: () = assert!(TX_BURST <= 128);
@@ -42,9 +48,11 @@ pub(super) struct Egress<F> {
     stages: Vec<Stage<F>>,
     /// Since [`Egress::take_sent`] was called last.
     sent: Sent,
+    /// Packets that are captured, on their way in as well as out.
+    pub(super) taps: Taps,
 }
 
-impl<F> Egress<F> {
+impl<F: Frame> Egress<F> {
     /// A stage for each device. `via` names, where this worker has no transmit queue, the one that
     /// has.
     pub(super) fn new(via: impl IntoIterator<Item = Option<u16>>) -> Self {
@@ -54,11 +62,32 @@ impl<F> Egress<F> {
             stalled: false,
             via,
             redirects: false,
+            captured: 0,
         };
         Self {
             stages: via.into_iter().map(stage).collect(),
             sent: Sent::default(),
+            taps: Taps::default(),
         }
+    }
+
+    /// Begins to capture; gives the tap back if there are too many.
+    pub(super) fn watch(
+        &mut self,
+        tap: Box<Tap>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(), Box<Tap>> {
+        if !self.taps.are_there() {
+            // What waits in a stage now has not been seen by anybody.
+            self.stages.iter_mut().for_each(|stage| stage.captured = 0);
+        }
+        self.taps.add(tap, snapshot)
+    }
+
+    /// Frames that are staged for the other appliance.
+    pub(super) fn redirecting(&self) -> usize {
+        let stages = self.stages.iter().filter(|stage| stage.redirects);
+        stages.map(|stage| stage.frames.len()).sum()
     }
 
     /// Received frames that leave by `device` go to the other appliance.
@@ -89,7 +118,8 @@ impl<F> Egress<F> {
         match stage.frames.try_push(frame) {
             Ok(()) => stage.originated |= u128::from(originated) << at,
             Err(full) => {
-                stage.push_after(io, rings, to, full.element(), originated, &mut self.sent)
+                let (sent, taps) = (&mut self.sent, &mut self.taps);
+                stage.push_after(io, rings, to, full.element(), originated, (sent, taps))
             }
         }
     }
@@ -101,13 +131,17 @@ impl<F> Egress<F> {
             if stage.frames.is_empty() {
                 continue;
             }
-            let taken = stage.hand_over(io, rings, DeviceId(index as u16), &mut self.sent);
+            let taken = {
+                let books = (&mut self.sent, &mut self.taps);
+                stage.hand_over(io, rings, DeviceId(index as u16), books)
+            };
             if taken == 0 && stage.stalled {
                 let made_here = u64::from(stage.originated.count_ones());
                 self.sent.originated_lost += made_here;
                 self.sent.forwarded_lost += stage.frames.len() as u64 - made_here;
                 stage.frames.clear();
                 stage.originated = 0;
+                stage.captured = 0;
             }
             stage.stalled = taken == 0 && !stage.frames.is_empty();
         }
@@ -135,7 +169,7 @@ impl Sent {
     }
 }
 
-impl<F> Stage<F> {
+impl<F: Frame> Stage<F> {
     /// Stages a frame after making room.
     #[inline(never)]
     fn push_after<I: Io<Frame = F>>(
@@ -145,9 +179,9 @@ impl<F> Stage<F> {
         to: DeviceId,
         frame: F,
         originated: bool,
-        sent: &mut Sent,
+        (sent, taps): (&mut Sent, &mut Taps),
     ) {
-        self.hand_over(io, rings, to, sent);
+        self.hand_over(io, rings, to, (&mut *sent, taps));
         let at = self.frames.len();
         match self.frames.try_push(frame) {
             Ok(()) => self.originated |= u128::from(originated) << at,
@@ -161,10 +195,13 @@ impl<F> Stage<F> {
         io: &mut I,
         rings: &Rings<F>,
         device: DeviceId,
-        sent: &mut Sent,
+        (sent, taps): (&mut Sent, &mut Taps),
     ) -> usize {
         if let Some(via) = self.via {
             return self.hand_on(rings, via, device, sent);
+        }
+        if taps.are_there() {
+            self.capture(io.wall_ns(), device, taps);
         }
         let before = self.frames.len();
         io.tx(device, &mut self.frames);
@@ -186,7 +223,17 @@ impl<F> Stage<F> {
             sent.forwarded += received;
         }
         self.originated = rest;
+        self.captured = self.captured.saturating_sub(taken);
         taken
+    }
+
+    /// Shows the taps what the device is about to be offered for the first time.
+    #[cold]
+    fn capture(&mut self, at_ns: u64, device: DeviceId, taps: &mut Taps) {
+        for (at, frame) in self.frames.iter().enumerate().skip(self.captured) {
+            taps.sent(at_ns, device, frame, self.originated >> at & 1 == 1);
+        }
+        self.captured = self.frames.len();
     }
 
     /// Gives all frames to the worker that can send them; what its ring does not take is lost.

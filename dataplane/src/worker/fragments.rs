@@ -89,7 +89,13 @@ impl<I: Io> Worker<I> {
     }
 
     /// The worker where all pieces of a datagram meet.
-    fn home_of_pieces(&self, parsed: &Parsed, frame: &[u8], port: PortId, zone: u8) -> u16 {
+    pub(super) fn home_of_pieces(
+        &self,
+        parsed: &Parsed,
+        frame: &[u8],
+        port: PortId,
+        zone: u8,
+    ) -> u16 {
         let Some(port) = self.snapshot.ports.get(usize::from(port.0)) else {
             return self.id;
         };

@@ -41,20 +41,26 @@ impl<I: Io> Worker<I> {
         if F::host_mut(&mut self.tables).answered(key, flags, error, self.now) {
             return Some(Claim::Reply);
         }
+        self.host_admits::<F>(&packet.parsed, key)
+            .then_some(Claim::Stranger)
+    }
+
+    /// Whether policy lets the packet's sender speak to the host.
+    pub(super) fn host_admits<F: PerFamily>(&self, parsed: &Parsed, key: &Key<F::Addrs>) -> bool {
         let tuple = key.tuple::<F>();
         let opens = match tuple.proto {
-            proto::TCP => tcp::opening(flags) == Opening::Syn,
+            proto::TCP => tcp::opening(parsed.tcp_flags) == Opening::Syn,
             // Echo is answered here.
             proto::ICMP | proto::ICMPV6 => false,
             _ => true,
         };
-        let policy = self.snapshot.host.as_ref()?;
-        let stranger = !error
-            && opens
-            && host::is_own(&self.snapshot, tuple.dst)
-            && policy.admits(key.zone, &tuple)
-            && plan::inbound(&self.snapshot, &tuple, key.zone).is_for_nobody();
-        stranger.then_some(Claim::Stranger)
+        self.snapshot.host.as_ref().is_some_and(|policy| {
+            parsed.kind != Kind::IcmpError
+                && opens
+                && host::is_own(&self.snapshot, tuple.dst)
+                && policy.admits(key.zone, &tuple)
+                && plan::inbound(&self.snapshot, &tuple, key.zone).is_for_nobody()
+        })
     }
 
     /// Gives a packet to the host.

@@ -8,6 +8,7 @@ use sluice_wire::{V4, V6};
 
 use super::Worker;
 use super::tables::PerFamily;
+use crate::capture::{CaptureId, Tap};
 use crate::io::Io;
 use crate::mailbox::{
     CAPACITY, Cursor, EndRequest, Event, Filter, FromWorker, NeighbourPage, NeighbourRow,
@@ -72,6 +73,12 @@ impl<I: Io> Worker<I> {
                 ToWorker::EndSessions(request) => self.mail.jobs.push_back(Job::End(request)),
                 ToWorker::Roles(orders) => self.order_roles(&orders),
                 ToWorker::ListNeighbours(page) => self.mail.jobs.push_back(Job::Neighbours(page)),
+                ToWorker::Trace(mut trace) => {
+                    self.trace(&mut trace);
+                    self.mail.out.push_back(FromWorker::Traced(trace));
+                }
+                ToWorker::Capture(tap) => self.begin_capture(tap),
+                ToWorker::EndCapture(id) => self.end_capture(id),
             }
         }
         if let Some(job) = self.mail.jobs.pop_front() {
@@ -102,7 +109,11 @@ impl<I: Io> Worker<I> {
             FromWorker::Sessions(page) => self.mail.jobs.push_front(Job::List(page)),
             FromWorker::Ended(request) => self.mail.jobs.push_front(Job::End(request)),
             FromWorker::Neighbours(page) => self.mail.jobs.push_front(Job::Neighbours(page)),
-            FromWorker::Retired(_) | FromWorker::Event(_) => {}
+            // Not answers of jobs.
+            FromWorker::Retired(_)
+            | FromWorker::Event(_)
+            | FromWorker::CaptureEnded(_)
+            | FromWorker::Traced(_) => {}
         }
     }
 
@@ -111,10 +122,23 @@ impl<I: Io> Worker<I> {
         let _ = self.mailbox.send(FromWorker::Event(event));
     }
 
+    fn begin_capture(&mut self, tap: Box<Tap>) {
+        if let Err(tap) = self.egress.watch(tap, &self.snapshot) {
+            self.mail.out.push_back(FromWorker::CaptureEnded(tap));
+        }
+    }
+
+    fn end_capture(&mut self, id: CaptureId) {
+        if let Some(tap) = self.egress.taps.remove(id) {
+            self.mail.out.push_back(FromWorker::CaptureEnded(tap));
+        }
+    }
+
     fn swap(&mut self, snapshot: Arc<Snapshot>) {
         self.grace = snapshot.shortest_timeout();
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.balancer.on_snapshot(&self.snapshot);
+        self.egress.taps.on_snapshot(&self.snapshot);
         self.error_limit.set(self.snapshot.icmp_errors_per_s);
         self.strangers.set(super::strangers_per_s(&self.snapshot));
         self.forget_foreign_neighbours();

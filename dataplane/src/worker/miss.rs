@@ -1,6 +1,6 @@
 //! A packet that has no session on this worker: whose is it?
 
-use sluice_wire::parse::Kind;
+use sluice_wire::parse::{Kind, Parsed};
 use sluice_wire::{Key, Tuple, proto};
 
 use super::Worker;
@@ -11,8 +11,52 @@ use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::handoff::{Message, Why};
 use crate::io::Io;
-use crate::snapshot::OutOfState;
+use crate::snapshot::{OutOfState, Snapshot};
 use crate::tcp::{self, Opening};
+
+/// What a packet is that nobody knows, before policy is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Look {
+    /// It may open a session.
+    Opens,
+    /// It is an echo request to us.
+    Echo,
+    /// It is answered by a reset.
+    Reset,
+    /// It must not go further.
+    Expired,
+    /// It is dropped.
+    Drop(DropReason),
+}
+
+/// Looks at a packet that has no session.
+pub(super) fn look(snapshot: &Snapshot, parsed: &Parsed, tuple: &Tuple) -> Look {
+    if matches!(tuple.proto, proto::ICMP | proto::ICMPV6) {
+        if tuple.sport != 0 && plan::answers_echo(snapshot, tuple.dst) {
+            return Look::Echo;
+        }
+        if tuple.sport == 0 && tuple.dport != 0 {
+            // An echo reply that nobody asked for.
+            return Look::Drop(DropReason::OutOfState);
+        }
+    }
+    if parsed.ttl <= 1 {
+        return Look::Expired;
+    }
+    if tuple.proto != proto::TCP {
+        return Look::Opens;
+    }
+    let opening = match parsed.kind {
+        Kind::FragmentRest => Opening::Reply,
+        _ => tcp::opening(parsed.tcp_flags),
+    };
+    match (opening, snapshot.tcp.out_of_state) {
+        (Opening::Syn, _) | (Opening::Middle, OutOfState::Adopt) => Look::Opens,
+        (Opening::Middle, OutOfState::Reset) => Look::Reset,
+        (Opening::Invalid, _) => Look::Drop(DropReason::TcpInvalid),
+        _ => Look::Drop(DropReason::OutOfState),
+    }
+}
 
 impl<I: Io> Worker<I> {
     /// Finds the worker that deals with the packet; here, opens a session if policy lets it.
@@ -67,29 +111,12 @@ impl<I: Io> Worker<I> {
     /// Nobody knows the packet: answer it, open a session for it, or refuse it.
     fn consider<F: PerFamily>(&mut self, packet: Packet<I::Frame>, key: &Key<F::Addrs>) {
         let tuple = key.tuple::<F>();
-        let echo = matches!(tuple.proto, proto::ICMP | proto::ICMPV6) && tuple.sport != 0;
-        if echo && plan::answers_echo(&self.snapshot, tuple.dst) {
-            return self.echo(packet);
-        }
-        let stray = matches!(tuple.proto, proto::ICMP | proto::ICMPV6) && tuple.sport == 0;
-        if stray && tuple.dport != 0 {
-            // An echo reply that nobody asked for.
-            return self.reject(packet, DropReason::OutOfState);
-        }
-        if packet.parsed.ttl <= 1 {
-            return self.refuse(packet, DropReason::TtlExceeded);
-        }
-        if tuple.proto == proto::TCP {
-            let opening = match packet.parsed.kind {
-                Kind::FragmentRest => Opening::Reply,
-                _ => tcp::opening(packet.parsed.tcp_flags),
-            };
-            match (opening, self.snapshot.tcp.out_of_state) {
-                (Opening::Syn, _) | (Opening::Middle, OutOfState::Adopt) => {}
-                (Opening::Middle, OutOfState::Reset) => return self.refuse_by_reset(packet),
-                (Opening::Invalid, _) => return self.reject(packet, DropReason::TcpInvalid),
-                _ => return self.reject(packet, DropReason::OutOfState),
-            }
+        match look(&self.snapshot, &packet.parsed, &tuple) {
+            Look::Opens => {}
+            Look::Echo => return self.echo(packet),
+            Look::Reset => return self.refuse_by_reset(packet),
+            Look::Expired => return self.refuse(packet, DropReason::TtlExceeded),
+            Look::Drop(reason) => return self.reject(packet, reason),
         }
         let blueprint = match self.design::<F>(&packet, key.zone, &tuple) {
             Ok(blueprint) => blueprint,

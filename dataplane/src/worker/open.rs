@@ -17,7 +17,7 @@ use crate::nat::mapping::MappingId;
 use crate::published::WorkerCounter;
 use crate::session::flow::{PathId, flags};
 use crate::session::table::{Direction, FlowRef, InsertError, SessionId};
-use crate::snapshot::{LbMode, Local, PortId, ServerId, is_link_local};
+use crate::snapshot::{LbMode, Local, PortId, ServerId, ServiceId, is_link_local};
 use crate::{lb, rewrite, tcp};
 
 /// Why no session was opened here.
@@ -42,12 +42,39 @@ pub(super) struct Blueprint {
     /// Towards the destination.
     pub(super) forth: Way,
     /// Back to the opener.
-    back: Way,
+    pub(super) back: Way,
     pub(super) outbound: Outbound,
     pub(super) server: ServerId,
     one_way: bool,
     /// Endpoint-independent mapping, 0 for none.
     pub(super) mapping: u32,
+}
+
+/// Where a first packet wants to go.
+pub(super) struct Aim {
+    pub(super) inbound: plan::Inbound,
+    /// The packet's tuple, destination translated; a virtual server's is not yet.
+    pub(super) target: Tuple,
+    /// The address to route to.
+    pub(super) via: IpAddr,
+    /// Endpoint-independent mapping that lets it in, 0 for none.
+    pub(super) mapping: u32,
+    /// The virtual server (index into the snapshot) that has to choose.
+    pub(super) virtual_server: Option<u16>,
+}
+
+/// Why a session may not be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Denial {
+    pub(super) reason: DropReason,
+    /// The rule that was asked, where policy was.
+    pub(super) rule: Option<ServiceId>,
+}
+
+impl From<DropReason> for Denial {
+    fn from(reason: DropReason) -> Self {
+        Self { reason, rule: None }
+    }
 }
 
 impl<I: Io> Worker<I> {
@@ -85,79 +112,113 @@ impl<I: Io> Worker<I> {
         zone: u8,
         tuple: &Tuple,
     ) -> Result<Blueprint, Refusal> {
-        let mut inbound = plan::inbound(&self.snapshot, tuple, zone);
-        let mut target = *tuple;
-        let (mut server, mut one_way, mut mapping) = (ServerId::NONE, false, 0);
-        let mut via = tuple.dst;
+        let aim = self.aim(packet.why, zone, tuple)?;
+        let mut server = ServerId::NONE;
+        if let Some(index) = aim.virtual_server {
+            let missing = DropReason::NoRealServer;
+            let servers = &self.snapshot.virtual_servers;
+            let vs = servers.get(usize::from(index)).ok_or(missing)?;
+            server = self.balancer.pick(vs, tuple, self.now).ok_or_else(|| {
+                self.tally
+                    .session(vs.service, ServerId::NONE, Fate::Refused);
+                missing
+            })?;
+            if vs.persistence.is_some() {
+                self.tell_client(index, tuple.src, server);
+            }
+        }
+        let blueprint = self.judge(&aim, server, zone, tuple).map_err(|denial| {
+            if let Some(rule) = denial.rule {
+                self.tally.session(rule, ServerId::NONE, Fate::Refused);
+            }
+            denial.reason
+        })?;
+        if let Some(id) = MappingId::new(blueprint.mapping) {
+            self.mappings.hold(id, tuple.src).map_err(refused)?;
+        }
+        Ok(blueprint)
+    }
+
+    /// Finds out where a first packet wants to go.
+    pub(super) fn aim(&self, why: Why, zone: u8, tuple: &Tuple) -> Result<Aim, Refusal> {
+        let inbound = plan::inbound(&self.snapshot, tuple, zone);
+        let mut aim = Aim {
+            inbound,
+            target: *tuple,
+            via: tuple.dst,
+            mapping: 0,
+            virtual_server: None,
+        };
         match inbound.destination {
             Destination::Keep => {
                 if let Some(reason) = plan::unserved(&self.snapshot, tuple) {
-                    let inner = self.mapped_endpoint(packet, tuple)?.ok_or(reason)?;
-                    (target.dst, target.dport, mapping) = inner;
-                    via = target.dst;
-                    inbound.destination = Destination::Translate(target.dst, target.dport);
-                    inbound.published = true;
+                    let inner = self.mapped_endpoint(why, tuple)?.ok_or(reason)?;
+                    (aim.target.dst, aim.target.dport, aim.mapping) = inner;
+                    aim.via = aim.target.dst;
+                    aim.inbound.destination =
+                        Destination::Translate(aim.target.dst, aim.target.dport);
+                    aim.inbound.published = true;
                 }
             }
             Destination::Translate(address, port) => {
-                (target.dst, target.dport) = (address, port);
-                via = address;
+                (aim.target.dst, aim.target.dport) = (address, port);
+                aim.via = address;
             }
             Destination::VirtualServer(index) => {
-                let missing = DropReason::NoRealServer;
-                let snapshot = &self.snapshot;
-                let vs = snapshot
-                    .virtual_servers
-                    .get(usize::from(index))
-                    .ok_or(missing)?;
+                let vs = self.snapshot.virtual_servers.get(usize::from(index));
+                let vs = vs.ok_or(DropReason::NoRealServer)?;
                 if let Some(hash) = self.balancer.affinity(vs, tuple.src) {
-                    self.decided_here(packet, hash)?;
+                    self.decided_here(why, hash)?;
                 }
-                server = self.balancer.pick(vs, tuple, self.now).ok_or_else(|| {
-                    self.tally
-                        .session(vs.service, ServerId::NONE, Fate::Refused);
-                    missing
-                })?;
-                let real = snapshot
-                    .servers
-                    .get(usize::from(server.0))
-                    .and_then(Option::as_ref);
-                let real = real.ok_or(missing)?;
-                target = lb::translate::to_server(vs, real, tuple, None);
-                via = real.address;
-                one_way = vs.mode == LbMode::Dsr;
-                if vs.persistence.is_some() {
-                    self.tell_client(index, tuple.src, server);
-                }
+                aim.virtual_server = Some(index);
             }
         }
-        if let Some(Local::Own(_)) = self.snapshot.local.get(tuple.src) {
+        Ok(aim)
+    }
+
+    /// Decides about a session to `server`, if there is one to be chosen.
+    pub(super) fn judge(
+        &self,
+        aim: &Aim,
+        server: ServerId,
+        zone: u8,
+        tuple: &Tuple,
+    ) -> Result<Blueprint, Denial> {
+        let snapshot = &self.snapshot;
+        let (mut target, mut via, mut one_way) = (aim.target, aim.via, false);
+        if let Some(index) = aim.virtual_server {
+            let missing = DropReason::NoRealServer;
+            let vs = snapshot.virtual_servers.get(usize::from(index));
+            let vs = vs.ok_or(missing)?;
+            let real = snapshot
+                .servers
+                .get(usize::from(server.0))
+                .and_then(Option::as_ref);
+            let real = real.ok_or(missing)?;
+            target = lb::translate::to_server(vs, real, tuple, None);
+            via = real.address;
+            one_way = vs.mode == LbMode::Dsr;
+        }
+        if let Some(Local::Own(_)) = snapshot.local.get(tuple.src) {
             return Err(DropReason::MartianSource.into());
         }
         if !may_be_forwarded(&target) {
             return Err(DropReason::NoRoute.into());
         }
-        let forth = plan::way(&self.snapshot, via)?;
-        let back = plan::way(&self.snapshot, tuple.src)?;
+        let forth = plan::way(snapshot, via)?;
+        let back = plan::way(snapshot, tuple.src)?;
         if back.zone != zone {
             return Err(DropReason::Spoofed.into());
         }
-        let outbound = plan::outbound(
-            &self.snapshot,
-            &inbound,
-            tuple,
-            &target,
-            zone,
-            [&forth, &back],
-        );
-        let outbound = outbound.inspect_err(|_| {
-            let decision = self.snapshot.firewall.decide(zone, forth.zone, tuple);
-            self.tally
-                .session(decision.service, ServerId::NONE, Fate::Refused);
+        let ways = [&forth, &back];
+        let outbound = plan::outbound(snapshot, &aim.inbound, tuple, &target, zone, ways);
+        let outbound = outbound.map_err(|reason| {
+            let decision = snapshot.firewall.decide(zone, forth.zone, tuple);
+            Denial {
+                reason,
+                rule: Some(decision.service),
+            }
         })?;
-        if let Some(id) = MappingId::new(mapping) {
-            self.mappings.hold(id, tuple.src).map_err(refused)?;
-        }
         Ok(Blueprint {
             leaves: target,
             forth,
@@ -165,14 +226,14 @@ impl<I: Io> Worker<I> {
             outbound,
             server,
             one_way,
-            mapping,
+            mapping: aim.mapping,
         })
     }
 
     /// Errs unless this worker is the one that decides for all that hash alike.
-    fn decided_here(&self, packet: &Packet<I::Frame>, hash: u64) -> Result<(), Refusal> {
+    fn decided_here(&self, why: Why, hash: u64) -> Result<(), Refusal> {
         let decider = (hash % u64::from(self.rings.workers())) as u16;
-        if decider == self.id || packet.why >= Why::Affinity {
+        if decider == self.id || why >= Why::Affinity {
             return Ok(());
         }
         Err(Refusal::PassTo(decider))

@@ -38,6 +38,13 @@ impl<I: Io> Worker<I> {
 
     /// Works on what the other workers sent. Returns the number of messages.
     pub(super) fn take_messages(&mut self) -> usize {
+        if self.egress.taps.are_there() {
+            return self.take_all_messages::<true>();
+        }
+        self.take_all_messages::<false>()
+    }
+
+    fn take_all_messages<const CAPTURED: bool>(&mut self) -> usize {
         for taken in 0..BUDGET {
             let Some(message) = self.rings.pop() else {
                 return taken;
@@ -45,7 +52,10 @@ impl<I: Io> Worker<I> {
             match message {
                 Message::Packet(passed) => {
                     self.counters.count(WorkerCounter::TakenOver);
-                    self.resume(passed);
+                    match CAPTURED {
+                        true => self.resume_captured(passed),
+                        false => self.resume(passed),
+                    }
                 }
                 Message::Transmit {
                     frame,

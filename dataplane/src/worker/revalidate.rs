@@ -21,10 +21,17 @@ use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{LbMode, ServerId, Snapshot};
 
 /// How a session would be carried on today.
-struct Renewal {
-    forth: plan::Way,
-    back: plan::Way,
+pub(super) struct Renewal {
+    pub(super) forth: plan::Way,
+    pub(super) back: plan::Way,
     outbound: plan::Outbound,
+}
+
+impl Renewal {
+    /// The timeout set of today.
+    pub(super) fn timeouts(&self) -> u8 {
+        self.outbound.timeouts
+    }
 }
 
 impl<I: Io> Worker<I> {
@@ -139,7 +146,7 @@ impl<I: Io> Worker<I> {
 }
 
 /// Plans a session again, and compares with what it is.
-fn renewal(
+pub(super) fn renewal(
     snapshot: &Snapshot,
     arrives: &Tuple,
     leaves: &Tuple,

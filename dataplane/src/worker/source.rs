@@ -8,13 +8,14 @@ use super::Worker;
 use super::burst::Packet;
 use super::open::{Blueprint, Refusal};
 use super::plan::{self, Source};
-use super::tables::PerFamily;
+use super::tables::{PerFamily, Tables};
 use crate::counters::DropReason;
 use crate::handoff::Why;
 use crate::io::Io;
-use crate::nat::lease::{LeaseError, Request};
+use crate::nat::lease::{LeaseError, Leaser, Request};
 use crate::nat::mapping::{self, MappingError, MappingId};
-use crate::nat::rules::Mapping;
+use crate::nat::rules::{Mapping, SnatPool};
+use crate::snapshot::Snapshot;
 
 impl<I: Io> Worker<I> {
     /// Asks for the memory that will tell whether the tuple of the session's replies is taken.
@@ -59,69 +60,103 @@ impl<I: Io> Worker<I> {
         tuple: &Tuple,
         blueprint: &mut Blueprint,
     ) -> Result<(), Refusal> {
+        let sources = Sources {
+            snapshot: &self.snapshot,
+            tables: &self.tables,
+            inherits: self.inherits_ports(),
+            shared: self.ha.is_some() && self.rings.workers() > 1,
+            now: self.now,
+        };
+        match sources.choose::<F>(&mut self.leases, packet.why, tuple.proto, blueprint)? {
+            Chosen::Tuple(leaves) => {
+                blueprint.leaves = leaves;
+                Ok(())
+            }
+            Chosen::Mapping(pool) => self.map_source::<F>(packet, tuple, pool, blueprint),
+        }
+    }
+}
+
+/// What the source of a new session is chosen by.
+pub(super) struct Sources<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) tables: &'a Tables,
+    /// The ports of the other appliance may be leased.
+    pub(super) inherits: bool,
+    /// A copy of a session of the other node's may lie on another worker, though its replies come
+    /// here. With one node they are where their port was leased.
+    pub(super) shared: bool,
+    pub(super) now: u32,
+}
+
+/// What a new session's source becomes.
+pub(super) enum Chosen {
+    /// Its packets leave with this tuple.
+    Tuple(Tuple),
+    /// An endpoint-independent mapping of this pool says.
+    Mapping(u16),
+}
+
+impl Sources<'_> {
+    /// Chooses the source that the plan asks for.
+    pub(super) fn choose<F: PerFamily>(
+        &self,
+        leases: &mut Leaser,
+        why: Why,
+        proto: u8,
+        blueprint: &Blueprint,
+    ) -> Result<Chosen, Refusal> {
         let Blueprint {
             leaves,
             forth,
             outbound,
             ..
         } = blueprint;
-        let snapshot = &self.snapshot;
+        let snapshot = self.snapshot;
         let port = plan::port(snapshot, forth.hop.port).ok_or(DropReason::Internal)?;
-        let inherits = self.inherits_ports();
         let (address, others);
         let request = match outbound.source {
-            Source::Keep => return Ok(()),
-            Source::Static(external) => {
-                leaves.src = external;
-                return Ok(());
-            }
+            Source::Keep => return Ok(Chosen::Tuple(*leaves)),
+            Source::Static(src) => return Ok(Chosen::Tuple(Tuple { src, ..*leaves })),
             Source::Masquerade(own) => {
                 address = own;
                 others = snapshot.nat.others_of_masquerade();
-                Request::masquerade(
-                    leaves,
-                    &address,
-                    snapshot.nat.masquerade_ports(),
-                    port.device,
-                )
+                let ports = snapshot.nat.masquerade_ports();
+                Request::masquerade(leaves, &address, ports, port.device)
             }
             Source::Pool(index) => {
                 let pool = snapshot.nat.pools.get(usize::from(index));
                 let pool = pool.ok_or(DropReason::Internal)?;
-                if pool.mapping == Mapping::EndpointIndependent && plan::has_ports(tuple.proto) {
-                    return self.map_source::<F>(packet, tuple, index, blueprint);
+                if pool.mapping == Mapping::EndpointIndependent && plan::has_ports(proto) {
+                    return Ok(Chosen::Mapping(index));
                 }
                 others = snapshot.nat.others_of_pool(index);
                 Request::pool(leaves, pool, port.device)
             }
         };
-        let (table, reply_zone) = (F::table(&self.tables), forth.zone);
-        let (host, leases, now) = (F::host(&self.tables), &mut self.leases, self.now);
-        // A copy of a session of the other node's may lie on another worker, though its replies come
-        // here. With one node they are where their port was leased.
-        let (tables, shared) = (&self.tables, self.ha.is_some() && self.rings.workers() > 1);
+        let (table, host) = (F::table(self.tables), F::host(self.tables));
         let mut lease = |request: &Request<'_>| {
             let taken = |t: &Tuple| {
-                let key = Key::new::<F>(t, reply_zone);
+                let key = Key::new::<F>(t, forth.zone);
                 table.contains(&key)
-                    || host.has(&key, now)
-                    || shared && F::is_registered(tables, &key, table.hash(&key), now)
+                    || host.has(&key, self.now)
+                    || self.shared
+                        && F::find_registered(self.tables, &key, table.hash(&key), self.now)
+                            .is_some()
             };
-            leases.lease(&snapshot.steering, &snapshot.services, request, now, taken)
+            let (steering, services) = (&snapshot.steering, &snapshot.services);
+            leases.lease(steering, services, request, self.now, taken)
         };
         let own = lease(&request);
         // A node whose peer is dead has the peer's ports as well, and takes them last: those that
         // the peer's sessions hold are in the table.
-        let lease = match (own, others.filter(|_| inherits)) {
+        let lease = match (own, others.filter(|_| self.inherits)) {
             (Err(LeaseError::Exhausted), Some(ports)) => lease(&Request { ports, ..request }),
             _ => own,
         };
         match lease {
-            Ok(lease) => {
-                *leaves = lease.apply(*leaves);
-                Ok(())
-            }
-            Err(LeaseError::Elsewhere(worker)) if packet.why < Why::Affinity => {
+            Ok(lease) => Ok(Chosen::Tuple(lease.apply(*leaves))),
+            Err(LeaseError::Elsewhere(worker)) if why < Why::Affinity => {
                 Err(Refusal::PassTo(worker))
             }
             Err(_) => Err(DropReason::NatPortsExhausted.into()),
@@ -131,6 +166,13 @@ impl<I: Io> Worker<I> {
 
 /// Endpoint-independent mappings.
 impl<I: Io> Worker<I> {
+    /// The worker that decides about the mapping of a packet's source.
+    pub(super) fn mapping_decider(&self, pool: &SnatPool, tuple: &Tuple) -> u16 {
+        let workers = self.rings.workers();
+        let (proto, host, port) = (tuple.proto, tuple.src, tuple.sport);
+        mapping::affinity(&self.hasher, pool.ports, workers, proto, host, port)
+    }
+
     /// Gives the session its host's mapping. Only the affinity worker knows it.
     fn map_source<F: PerFamily>(
         &mut self,
@@ -145,9 +187,7 @@ impl<I: Io> Worker<I> {
             .pools
             .get(usize::from(pool))
             .ok_or(DropReason::Internal)?;
-        let workers = self.rings.workers();
-        let (proto, host, port) = (tuple.proto, tuple.src, tuple.sport);
-        let decider = mapping::affinity(&self.hasher, pool.ports, workers, proto, host, port);
+        let decider = self.mapping_decider(pool, tuple);
         if decider != self.id {
             if packet.why < Why::Affinity {
                 return Err(Refusal::PassTo(decider));
@@ -178,8 +218,8 @@ impl<I: Io> Worker<I> {
     /// The host behind an external endpoint, if it has a mapping and the stranger may use it. The
     /// mapping is not held yet: what follows may still refuse the session.
     pub(super) fn mapped_endpoint(
-        &mut self,
-        packet: &Packet<I::Frame>,
+        &self,
+        why: Why,
         tuple: &Tuple,
     ) -> Result<Option<(IpAddr, u16, u32)>, Refusal> {
         if tuple.dport == 0 {
@@ -194,7 +234,7 @@ impl<I: Io> Worker<I> {
         let Some(pool) = pool else { return Ok(None) };
         let owner = mapping::block_owner(pool.ports, self.rings.workers(), tuple.dport);
         match owner {
-            Some(owner) if owner != self.id && packet.why < Why::Affinity => {
+            Some(owner) if owner != self.id && why < Why::Affinity => {
                 return Err(Refusal::PassTo(owner));
             }
             _ => {}

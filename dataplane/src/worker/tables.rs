@@ -122,8 +122,9 @@ pub(super) trait PerFamily: Told {
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// The worker that registered the tuple.
     fn registered(tables: &mut Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> Option<u16>;
-    /// Whether a worker registered the tuple.
-    fn is_registered(tables: &Tables, key: &Key<Self::Addrs>, hash: u64, now: u32) -> bool;
+    /// The same, without keeping the registration alive.
+    fn find_registered(tables: &Tables, key: &Key<Self::Addrs>, hash: u64, now: u32)
+    -> Option<u16>;
     fn any(key: Key<Self::Addrs>) -> AnyKey;
     /// The connections of the host's kernel.
     fn host(tables: &Tables) -> &Connections<Self>;
@@ -145,8 +146,8 @@ impl PerFamily for V4 {
         tables.registered_v4.touch(hash, key, now).copied()
     }
 
-    fn is_registered(tables: &Tables, key: &Key<u64>, hash: u64, now: u32) -> bool {
-        tables.registered_v4.get(hash, key, now).is_some()
+    fn find_registered(tables: &Tables, key: &Key<u64>, hash: u64, now: u32) -> Option<u16> {
+        tables.registered_v4.get(hash, key, now).copied()
     }
 
     fn any(key: Key<u64>) -> AnyKey {
@@ -177,8 +178,8 @@ impl PerFamily for V6 {
         tables.registered_v6.touch(hash, key, now).copied()
     }
 
-    fn is_registered(tables: &Tables, key: &Key<[u64; 4]>, hash: u64, now: u32) -> bool {
-        tables.registered_v6.get(hash, key, now).is_some()
+    fn find_registered(tables: &Tables, key: &Key<[u64; 4]>, hash: u64, now: u32) -> Option<u16> {
+        tables.registered_v6.get(hash, key, now).copied()
     }
 
     fn any(key: Key<[u64; 4]>) -> AnyKey {

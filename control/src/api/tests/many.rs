@@ -24,7 +24,7 @@ fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let lab = lab_of(security(), |workers| {
+    let lab = lab_of(WHOLE, security(), |workers| {
         for worker in workers {
             worker.invented = SESSIONS / 2;
         }

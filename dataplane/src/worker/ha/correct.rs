@@ -100,9 +100,9 @@ impl<I: Io> Worker<I> {
 
     /// Why a packet that no session is known for should go to the peer before anything is decided
     /// about it here.
-    pub(in super::super) fn is_for_peer(
+    pub(in super::super) fn is_for_peer<T>(
         &self,
-        packet: &Packet<I::Frame>,
+        packet: &Packet<T>,
         tuple: &Tuple,
     ) -> Option<Correction> {
         let ha = self.ha.as_ref().filter(|ha| ha.peer.is_some())?;
@@ -132,9 +132,9 @@ impl<I: Io> Worker<I> {
     }
 
     /// The same for a packet that was refused a session here.
-    pub(in super::super) fn is_for_peer_though(
+    pub(in super::super) fn is_for_peer_though<T>(
         &self,
-        packet: &Packet<I::Frame>,
+        packet: &Packet<T>,
         tuple: &Tuple,
         reason: DropReason,
     ) -> Option<Correction> {

@@ -55,7 +55,7 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn is_owned_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
+    pub(in super::super) fn is_owned_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
         let origin = F::table(&self.tables).cold(id).map(|cold| cold.extra);
         let ha = self.ha.as_ref().zip(origin);
         ha.is_some_and(|(ha, origin)| ha.is_owned(Origin::unpack(origin)))

@@ -1,0 +1,98 @@
+//! Arguments of what finds out what happens, and why.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// What to do with captures that were begun before.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Captures {
+    /// Show all captures
+    List,
+    /// Show one
+    Show {
+        /// Its number
+        id: u64,
+    },
+    /// Write what one has so far, as pcapng
+    Read {
+        /// Its number
+        id: u64,
+        /// Where to write; - is standard output
+        #[arg(long, short, value_name = "FILE")]
+        write: PathBuf,
+    },
+    /// End one, and keep what it has
+    Stop {
+        /// Its number
+        id: u64,
+    },
+    /// End one, and forget it
+    Delete {
+        /// Its number
+        id: u64,
+    },
+}
+
+/// Arguments of `sluicectl capture`.
+#[derive(Debug, Args)]
+pub(crate) struct Capture {
+    /// A filter, as for tcpdump: udp port 53
+    pub(crate) filter: Vec<String>,
+    /// Where to write (pcapng); - is standard output: -w - | tshark -r -
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) write: PathBuf,
+    /// Only frames of this port; may be given more than once
+    #[arg(long = "port", short = 'i')]
+    pub(crate) ports: Vec<String>,
+    /// Bytes of each frame to keep
+    #[arg(long, short)]
+    pub(crate) snaplen: Option<u32>,
+    /// End after so many seconds
+    #[arg(long)]
+    pub(crate) seconds: Option<u32>,
+    /// End when the file has so many bytes
+    #[arg(long)]
+    pub(crate) max_bytes: Option<u64>,
+    /// Frames a second that each worker captures at most
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
+}
+
+/// Arguments of `sluicectl trace`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Trace {
+    /// The port that the packet comes in by
+    #[arg(long, short = 'i')]
+    pub(crate) port: String,
+    /// The whole Ethernet frame in hexadecimal, in place of the fields below
+    #[arg(long, conflicts_with_all = ["source", "destination", "protocol", "flags"])]
+    pub(crate) frame: Option<String>,
+    /// Source address
+    #[arg(long, required_unless_present = "frame")]
+    pub(crate) source: Option<String>,
+    /// Destination address
+    #[arg(long, required_unless_present = "frame")]
+    pub(crate) destination: Option<String>,
+    /// tcp, udp, icmp, ... or a number; tcp by default
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
+    /// Source port
+    #[arg(long)]
+    pub(crate) source_port: Option<u16>,
+    /// Destination port
+    #[arg(long)]
+    pub(crate) destination_port: Option<u16>,
+    /// Flags of TCP, of FSRPAUEC; S by default
+    #[arg(long)]
+    pub(crate) flags: Option<String>,
+    /// TTL or hop limit
+    #[arg(long)]
+    pub(crate) ttl: Option<u8>,
+    /// Bytes of payload
+    #[arg(long)]
+    pub(crate) payload: Option<u16>,
+    /// The VLAN tag that it comes with, if not the port's
+    #[arg(long)]
+    pub(crate) vlan: Option<u16>,
+}
