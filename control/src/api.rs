@@ -17,6 +17,7 @@ mod events;
 mod extract;
 mod guard;
 mod ha;
+mod health;
 mod logs;
 mod metrics;
 mod neighbours;
@@ -78,6 +79,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(stats::read))
         .routes(routes!(ha::read))
         .routes(routes!(ha::hand_over))
+        .routes(routes!(health::read))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(sessions::count))
         .routes(routes!(sessions::top))

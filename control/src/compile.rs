@@ -4,6 +4,7 @@ mod facts;
 mod groups;
 mod ports;
 mod registry;
+mod restate;
 mod services;
 
 use sluice_dataplane::host::{Allow, HostPolicy};
@@ -16,6 +17,7 @@ use sluice_dataplane::steer::{Spread, SpreadError, Steering};
 
 pub use facts::{DeviceFacts, KEY};
 pub use registry::Registry;
+pub use restate::restate;
 
 use crate::config::{Config, Host};
 

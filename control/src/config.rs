@@ -13,6 +13,7 @@ mod firewall;
 mod forward;
 mod ha;
 mod ha_group;
+mod health_check;
 mod host;
 mod icmp;
 mod list;
@@ -46,11 +47,14 @@ pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
 pub use ha::{Ha, MAX_NODES, RawHa, Sync};
 pub use ha_group::{HaGroup, HaTrack, RawHaGroup, RawHaTrack, Tracked};
+pub use health_check::{
+    CheckKind, Dns, Grpc, HealthCheck, Http, MAX_CHECKS, RawHealthCheck, Record, Tls, Words,
+};
 pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
 pub use list::{List, RawList};
 pub use log::{Log, RawLog, RawSyslog, Syslog, Transport};
-pub use names::{Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
+pub use names::{CheckIndex, Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
 use place::{Book, optional};
 pub use place::{Finding, Path, Step};
 pub use pool::{Pool, RawPool, RawServer, Server};
@@ -115,6 +119,8 @@ pub struct Config {
     pub static_nat: Vec<StaticNat>,
     /// `[[forward]]`
     pub forwards: Vec<Forward>,
+    /// `[[health_check]]`
+    pub health_checks: Vec<HealthCheck>,
     /// `[[pool]]`
     pub pools: Vec<Pool>,
     /// `[[virtual_server]]`
@@ -199,6 +205,9 @@ impl Config {
             .key("static_nat")
             .each(&raw.static_nat, RawStaticNat::check);
         let forwards = top.key("forward").each(&raw.forward, RawForward::check);
+        let health_checks = top
+            .key("health_check")
+            .each(&raw.health_check, RawHealthCheck::check);
         let pools = top.key("pool").each(&raw.pool, RawPool::check);
         let virtual_servers = top
             .key("virtual_server")
@@ -230,6 +239,7 @@ impl Config {
             snat: snat?,
             static_nat: static_nat?,
             forwards: forwards?,
+            health_checks: health_checks?,
             pools: pools?,
             virtual_servers: virtual_servers?,
         })

@@ -10,6 +10,8 @@ mod capture;
 mod change;
 mod devices;
 mod ha;
+mod health;
+mod health_view;
 mod history;
 mod ledger;
 mod link;
@@ -42,8 +44,8 @@ use sluice_dataplane::snapshot::{PortId, Snapshot};
 use tokio::sync::mpsc;
 
 pub use action::{
-    Action, ActionError, Answer, Ended, FlowView, Handle, Neighbour, Outcome, Request, Route,
-    SessionCursor, SessionFilter, SessionList, SessionQuery, SessionView,
+    Action, ActionError, Answer, Ended, FlowView, Handle, HealthFilter, Neighbour, Outcome,
+    Request, Route, SessionCursor, SessionFilter, SessionList, SessionQuery, SessionView,
 };
 pub use change::{
     CandidateView, Change, Committed, Confirmation, Expected, MAX_CONFIRM_SECONDS, PartOf,
@@ -51,6 +53,7 @@ pub use change::{
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
 pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
+pub use health_view::{CheckTotals, CheckView, Health, ServerHealth};
 pub use roles::Duty;
 pub use state::{DeviceState, DropState, PortState, WorkerState};
 pub use stats::{
@@ -65,6 +68,7 @@ pub use survey::{
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
 use crate::events::Severity;
+use crate::health::{Board, Checker, Standings};
 use crate::host::{HostError, Interface};
 use crate::logs::Logs;
 use ledger::Ledger;
@@ -127,6 +131,8 @@ pub struct Controller {
     /// What the process was started with.
     facts: Vec<DeviceFacts>,
     registry: Registry,
+    standings: Standings,
+    checker: Option<Checker>,
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerLink>,
     published: Arc<Published>,
@@ -165,7 +171,12 @@ impl Controller {
     ) -> Result<(Self, Vec<WorkerSide>), CompileError> {
         let layout = compile::layout(&config);
         let mut registry = Registry::new(layout);
-        let snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
+        let mut snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
+        // Servers that are to wait for their first check.
+        let nothing = Standings::default();
+        if let Some((waiting, _)) = compile::restate(&snapshot, &config, &registry, &nothing) {
+            snapshot = waiting;
+        }
         let (published, publishers) = Published::new(config.system.workers.len(), layout);
         let mut links = Vec::new();
         let (mut sides, mut ends) = (Vec::new(), Vec::new());
@@ -193,6 +204,8 @@ impl Controller {
             roles: roles::Roles::new(workers, now),
             facts,
             registry,
+            standings: Standings::default(),
+            checker: None,
             snapshot,
             workers: links,
             published,
@@ -251,6 +264,7 @@ impl Controller {
             }
             _ => {}
         }
+        self.follow_checks();
         Ok(())
     }
 
@@ -262,8 +276,14 @@ impl Controller {
     /// Executes requests until all handles are gone.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
-            let nap = if self.pending.is_empty() { LATER } else { SOON };
+            let idle = self.pending.is_empty() && !self.standings.changed();
+            let nap = if idle { LATER } else { SOON };
+            let board = self
+                .checker
+                .as_ref()
+                .map(|checker| Arc::clone(checker.board()));
             tokio::select! {
+                () = change_of(board) => {}
                 request = requests.recv() => match request {
                     Some(Request { action, answer }) => self.submit(action, answer, Instant::now()),
                     None => return,
@@ -297,6 +317,7 @@ impl Controller {
                 let done = self.set_duty(duty, now);
                 done.map(|()| Outcome::Ha(self.ha(now).map(Box::new)))
             }
+            Action::Health(filter) => Ok(Outcome::Health(Box::new(self.health(&filter)))),
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
@@ -389,6 +410,8 @@ impl Controller {
         }
         self.look_at_trial(now);
         self.look_at_captures();
+        self.take_checks();
+        self.follow_health();
         self.finish_adoptions(now);
         let late = |(&request, pending): (&RequestId, &Pending)| {
             (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
@@ -541,5 +564,13 @@ impl Controller {
             }
             *known = link;
         }
+    }
+}
+
+/// Waits until checks have found something new.
+async fn change_of(board: Option<Arc<Board>>) {
+    match board {
+        Some(board) => board.wait().await,
+        None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@ pub mod compile;
 pub mod config;
 pub mod controller;
 pub mod events;
+pub mod health;
 pub mod host;
 pub mod logs;
 pub mod metrics;

@@ -5,12 +5,16 @@
 //! per worker, drop reason, port, device, SNAT pool, service and real server. Of the last two no more
 //! than [`MOST`] each are told; the rest is a number in `sluice_metrics_omitted`.
 
+mod checks;
 mod families;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::published::{FlowCounter, PortCounter, WorkerCounter};
 
-use crate::controller::{Class, Counts, DeviceStats, PortStats, Stats, Status, WorkerStats};
+use crate::controller::{
+    Class, Counts, DeviceStats, Health, PortStats, Stats, Status, WorkerStats,
+};
+use crate::health::Verdict;
 use families::{Families, Family, Labels};
 
 /// Services and real servers at most, each, that are told of.
@@ -37,7 +41,7 @@ fn float(count: u64) -> f64 {
 ///
 /// # Errors
 /// As [`Families::text`].
-pub fn text(stats: &Stats, status: &Status) -> prometheus::Result<String> {
+pub fn text(stats: &Stats, status: &Status, health: &Health) -> prometheus::Result<String> {
     let mut families = Families::default();
     node(&mut families, stats, status);
     for (number, worker) in stats.workers.iter().enumerate() {
@@ -82,12 +86,15 @@ pub fn text(stats: &Stats, status: &Status) -> prometheus::Result<String> {
         flows(&mut families, &SERVER, labels, &server.counts);
         families.gauge(SERVER.sessions, labels, float(server.sessions));
         families.gauge(SERVER_WEIGHT, labels, f64::from(server.weight));
+        let healthy = f64::from(u8::from(server.health != Verdict::Down));
+        families.gauge(SERVER_HEALTHY, labels, healthy);
         for state in ["up", "draining", "down"] {
             let labels = &[("pool", pool), ("server", name), ("state", state)];
             let is = f64::from(u8::from(server.state == state));
             families.gauge(SERVER_STATE, labels, is);
         }
     }
+    checks::checks(&mut families, health);
     let kinds = [
         ("service", stats.services.len()),
         ("server", stats.servers.len()),
@@ -430,6 +437,10 @@ const POOL_EXHAUSTED: Family = family(
     "Packets that opened no session because no port of the pool was free for them.",
 );
 const SERVER_WEIGHT: Family = family("sluice_server_weight", "Share of new sessions.");
+const SERVER_HEALTHY: Family = family(
+    "sluice_server_healthy",
+    "0 if health checks found the real server down, else 1.",
+);
 const SERVER_STATE: Family = family(
     "sluice_server_state",
     "1 for the state that the real server is in.",

@@ -100,6 +100,16 @@ fn system(old: &System, new: &System, findings: &mut Vec<Finding>) {
         new.file_prefix.to_string(),
     );
     differ("harden", old.harden.to_string(), new.harden.to_string());
+    let directory = |system: &System| match &system.script_directory {
+        Some(path) => path.display().to_string(),
+        None => "none".to_owned(),
+    };
+    differ("script_directory", directory(old), directory(new));
+    differ(
+        "script_user",
+        old.script_user.clone(),
+        new.script_user.clone(),
+    );
 }
 
 fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut Vec<Finding>) {

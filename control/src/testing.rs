@@ -12,7 +12,7 @@ use sluice_dataplane::mailbox::{
     ToWorker,
 };
 use sluice_dataplane::published::{Slot, WorkerCounter};
-use sluice_dataplane::snapshot::{ServerId, ServiceId};
+use sluice_dataplane::snapshot::{ServerId, ServerState, ServiceId};
 use sluice_wire::Tuple;
 
 use crate::compile::tests::facts;
@@ -94,7 +94,17 @@ impl FakeWorker {
                 ToWorker::EndSessions(mut end) => {
                     let firewall = &self.side.snapshot.firewall;
                     for session in &mut self.sessions {
-                        if session.is_some_and(|row| end.filter.matches(&row, firewall)) {
+                        let at_home = |row: &SessionRow| {
+                            let servers = &self.side.snapshot.servers;
+                            let server = servers.get(usize::from(row.server.0));
+                            let server = server.and_then(Option::as_ref);
+                            row.server == ServerId::NONE
+                                || server.is_some_and(|it| it.state != ServerState::Down)
+                        };
+                        let concerned = |row: &SessionRow| {
+                            end.filter.matches(row, firewall) && !(end.homeless && at_home(row))
+                        };
+                        if session.as_ref().is_some_and(concerned) {
                             *session = None;
                             end.ended += 1;
                         }

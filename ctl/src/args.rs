@@ -159,6 +159,15 @@ pub(crate) enum Show {
     Services,
     /// Real servers
     Servers,
+    /// Health of real servers, check by check
+    Health {
+        /// Those of this pool
+        #[arg(long)]
+        pool: Option<String>,
+        /// up, down or unknown: those of which checks say so
+        #[arg(long)]
+        health: Option<String>,
+    },
     /// SNAT pools: ports and sessions by address, what was refused
     Pools,
     /// Dropped frames by reason, and what each reason means

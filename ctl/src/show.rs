@@ -54,6 +54,12 @@ pub(crate) fn show(
             differences(changes.into_iter().flatten(), out)
         }
         Show::Pools => pools(&answer, out),
+        Show::Health { .. } => {
+            let (columns, row) = rows::of(what);
+            let checks = rows::checks(list(&answer, "servers"));
+            let rows = checks.iter().enumerate().map(|(at, item)| row(at, item));
+            Ok(table(columns, rows, out)?)
+        }
         _ => {
             let items = list(&answer, key.unwrap_or_default());
             let (columns, row) = rows::of(what);
@@ -72,6 +78,7 @@ fn path(what: &Show) -> String {
         Show::Devices | Show::Services | Show::Servers | Show::Stats => "/stats",
         Show::Device { name } => return format!("/devices/{}", escaped(name)),
         Show::Pools => "/snat_pools",
+        Show::Health { .. } => "/health",
         Show::Drops { .. } => "/drops",
         Show::Ha => "/ha",
         Show::Events => "/events",
@@ -105,6 +112,10 @@ fn query(what: &Show) -> Vec<(&'static str, String)> {
             query.extend(level.clone().map(|level| ("level", level)));
             query.push(("limit", limit.to_string()));
         }
+        Show::Health { pool, health } => {
+            query.extend(pool.clone().map(|pool| ("pool", pool)));
+            query.extend(health.clone().map(|health| ("health", health)));
+        }
         Show::Audit { limit } => query.push(("limit", limit.to_string())),
         Show::Events => query.push(("limit", "1000".to_owned())),
         _ => {}
@@ -121,6 +132,7 @@ fn key(what: &Show) -> Option<&'static str> {
         Show::Services => "services",
         Show::Servers => "servers",
         Show::Pools => "snat_pools",
+        Show::Health { .. } => "servers",
         Show::Drops { .. } => "drops",
         Show::Events => "events",
         Show::Logs { .. } => "lines",

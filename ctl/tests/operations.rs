@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "show status",
     "show stats",
     "show ha",
+    "show health",
     "handover maintenance",
     "show workers",
     "show ports",

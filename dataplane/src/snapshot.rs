@@ -358,7 +358,8 @@ pub struct RealServer {
     pub port: Option<u16>,
     /// Its share; 0 takes no new sessions.
     pub weight: u16,
-    /// Whether it takes sessions.
+    /// Whether it takes sessions: what the configuration says and what is known of its health, put
+    /// together by control.
     pub state: ServerState,
 }
 

@@ -8,6 +8,7 @@ mod control;
 mod demo;
 mod firewall;
 mod fragments;
+mod health;
 mod hostile;
 mod icmp;
 mod kernel;

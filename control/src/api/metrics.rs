@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Problem;
 use super::problem::mismatch;
-use crate::controller::{Action, Handle, Outcome};
+use crate::controller::{Action, Handle, HealthFilter, Outcome};
 use crate::metrics::{MEDIA_TYPE, text};
 
 /// All counters and gauges for Prometheus.
@@ -17,7 +17,11 @@ pub(super) async fn read(State(handle): State<Handle>) -> Result<Response, Probl
     let Outcome::Status(status) = handle.call(Action::Status).await? else {
         return Err(mismatch());
     };
-    let text = text(&stats, &status).map_err(|why| {
+    let Outcome::Health(health) = handle.call(Action::Health(HealthFilter::default())).await?
+    else {
+        return Err(mismatch());
+    };
+    let text = text(&stats, &status, &health).map_err(|why| {
         let title = "The metrics cannot be written";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).detail(why)
     })?;

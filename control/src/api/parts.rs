@@ -74,6 +74,12 @@ pub(super) const KINDS: &[Kind] = &[
     kind("/static_nat/{name}", "RawStaticNat", "a static translation"),
     kind("/forward", "[RawForward]", "all port forwards"),
     kind("/forward/{name}", "RawForward", "a port forward"),
+    kind("/health_check", "[RawHealthCheck]", "all health checks"),
+    kind(
+        "/health_check/{name}",
+        "RawHealthCheck",
+        "a way to check real servers",
+    ),
     kind("/pool", "[RawPool]", "all pools of real servers"),
     kind("/pool/{pool}", "RawPool", "a pool of real servers"),
     kind(

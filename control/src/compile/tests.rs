@@ -57,6 +57,7 @@ fn every_example_compiles() {
         ),
         ("both", include_str!("../../../examples/both.toml")),
         ("ha", include_str!("../../../examples/ha.toml")),
+        ("health", include_str!("../../../examples/health.toml")),
     ] {
         let snapshot = compiled(text);
         assert_eq!(snapshot.ports.len(), 2, "{name}");

@@ -7,7 +7,7 @@ mod ports;
 mod services;
 
 use super::place::Place;
-use super::{Config, Name};
+use super::{Config, Name, health_check};
 
 /// Most zones: a session's key holds the zone in a byte.
 const MAX_ZONES: usize = 255;
@@ -32,6 +32,7 @@ pub(super) fn check(config: &Config, top: &Place<'_>) {
     nat::forwards(config, top);
     balancing::virtual_servers(config, top);
     services::services(config, top);
+    health_check::cross(config, top);
     limits(config, top);
 }
 
@@ -91,6 +92,10 @@ fn names(config: &Config, top: &Place<'_>) {
             config.forwards.iter().map(|x| &x.name).collect(),
         ),
         (
+            top.key("health_check"),
+            config.health_checks.iter().map(|x| &x.name).collect(),
+        ),
+        (
             top.key("pool"),
             config.pools.iter().map(|x| &x.name).collect(),
         ),
@@ -141,6 +146,7 @@ fn limits(config: &Config, top: &Place<'_>) {
         ("snat", config.snat.len(), most),
         ("static_nat", config.static_nat.len(), most),
         ("forward", config.forwards.len(), most),
+        ("health_check", config.health_checks.len(), most),
         ("pool", config.pools.len(), most),
         ("virtual_server", config.virtual_servers.len(), most),
     ];

@@ -58,6 +58,8 @@ indexes! {
     SnatPoolIndex,
     /// Index into [`super::Config::pools`].
     PoolIndex,
+    /// Index into [`super::Config::health_checks`].
+    CheckIndex,
 }
 
 /// All names that a configuration gives to what others refer to.
@@ -70,6 +72,7 @@ pub(super) struct Names {
     lists: Vec<String>,
     /// Of the lists, in their order.
     networks: Vec<Vec<IpNet>>,
+    health_checks: Vec<String>,
 }
 
 impl Names {
@@ -88,6 +91,11 @@ impl Names {
             pools: raw.pool.iter().map(|pool| text(&pool.name)).collect(),
             lists: raw.list.iter().map(|list| text(&list.name)).collect(),
             networks: raw.list.iter().map(RawList::networks).collect(),
+            health_checks: raw
+                .health_check
+                .iter()
+                .map(|check| text(&check.name))
+                .collect(),
         }
     }
 
@@ -118,6 +126,17 @@ impl Names {
     pub(super) fn list(&self, text: &str, place: &Place<'_>) -> Option<&[IpNet]> {
         let index = find(&self.lists, text, place, "list", "a [[list]]")?;
         self.networks.get(index).map(Vec::as_slice)
+    }
+
+    pub(super) fn health_check(&self, text: &str, place: &Place<'_>) -> Option<CheckIndex> {
+        find(
+            &self.health_checks,
+            text,
+            place,
+            "health check",
+            "a [[health_check]]",
+        )
+        .map(CheckIndex)
     }
 }
 

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sluice_dataplane::snapshot::ServerState;
 
-use super::names::Name;
+use super::health_check::{host, named};
+use super::names::{CheckIndex, Name};
 use super::place::{Place, optional};
 use super::raw::section;
-use super::value::{address, family, number, word};
+use super::value::{self, Several, address, family, number, word};
+use crate::health::OnDown;
 
 /// `[[pool]]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,6 +19,12 @@ pub struct RawPool {
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The checks of its servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<Several>,
+    /// `keep` or `end`: the sessions of a server that checks found down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_down: Option<String>,
     /// `[[pool.server]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server: Vec<RawServer>,
@@ -35,6 +43,14 @@ section! {
         weight: i64,
         /// `up`, `draining` or `down`.
         state: String,
+        /// Its checks, instead of the pool's.
+        health_check: Several,
+        /// The address that is checked.
+        check_address: String,
+        /// The port that is checked.
+        check_port: i64,
+        /// The host that checks by HTTP and gRPC name, and the name that TLS asks for.
+        check_host: String,
     }
 }
 
@@ -43,6 +59,10 @@ section! {
 pub struct Pool {
     /// Its name.
     pub name: Name,
+    /// The checks of its servers.
+    pub checks: Vec<CheckIndex>,
+    /// What becomes of the sessions of a server that checks found down.
+    pub on_down: OnDown,
     /// All of one family, all different. May be empty.
     pub servers: Vec<Server>,
 }
@@ -67,6 +87,14 @@ pub struct Server {
     pub weight: u16,
     /// Whether it takes sessions.
     pub state: ServerState,
+    /// Its checks, where they are not its pool's.
+    pub checks: Option<Vec<CheckIndex>>,
+    /// The address that is checked, where it is not its own.
+    pub check_address: Option<IpAddr>,
+    /// The port that is checked, whatever the check says.
+    pub check_port: Option<u16>,
+    /// The host that checks name, whatever they say.
+    pub check_host: Option<String>,
 }
 
 /// Most real servers of one pool.
@@ -77,6 +105,11 @@ impl RawPool {
         let name = place
             .required("name", &self.name, "\"web\"")
             .and_then(|name| Name::check(name, &place.key("name")));
+        let checks = named(self.health_check.as_ref(), &place.key("health_check"));
+        let on_down = optional(self.on_down.as_deref(), |text| {
+            let words = [("keep", OnDown::Keep), ("end", OnDown::End)];
+            word(text, &words, &place.key("on_down"))
+        });
         let list = place.key("server");
         if self.server.len() > MAX_SERVERS {
             return list.wrong(
@@ -116,6 +149,8 @@ impl RawPool {
         }
         Some(Pool {
             name: name?,
+            checks: checks?,
+            on_down: on_down?.unwrap_or_default(),
             servers,
         })
     }
@@ -141,7 +176,23 @@ impl RawServer {
             ];
             word(text, &words, &place.key("state"))
         });
+        let checks = optional(self.health_check.as_ref(), |checks| {
+            named(Some(checks), &place.key("health_check"))
+        });
+        let check_address = optional(self.check_address.as_deref(), |text| {
+            value::address(text, &place.key("check_address"))
+        });
+        let check_port = optional(self.check_port, |port| {
+            number::<u16>(port, 1..=u16::MAX, &place.key("check_port"))
+        });
+        let check_host = optional(self.check_host.as_deref(), |text| {
+            host(text, &place.key("check_host"))
+        });
         Some(Server {
+            checks: checks?,
+            check_address: check_address?,
+            check_port: check_port?,
+            check_host: check_host?,
             name: name?,
             address: address?,
             port: port?,

@@ -6,6 +6,7 @@ use super::api::RawApi;
 use super::firewall::RawFirewall;
 use super::forward::RawForward;
 use super::ha::RawHa;
+use super::health_check::RawHealthCheck;
 use super::host::RawHost;
 use super::icmp::RawIcmp;
 use super::list::RawList;
@@ -92,6 +93,9 @@ pub struct RawConfig {
     /// `[[forward]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<RawForward>,
+    /// `[[health_check]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_check: Vec<RawHealthCheck>,
     /// `[[pool]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pool: Vec<RawPool>,

@@ -1,6 +1,7 @@
 //! `[system]`: cores, memory and table sizes. Read once, at the start.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::names::Name;
 use super::place::{Place, optional};
@@ -30,6 +31,10 @@ section! {
         file_prefix: String,
         /// Whether rights and system calls that are not needed are given up.
         harden: bool,
+        /// Where programs for health checks are.
+        script_directory: String,
+        /// The user that they run as.
+        script_user: String,
     }
 }
 
@@ -78,6 +83,10 @@ pub struct System {
     pub file_prefix: Name,
     /// Whether rights and system calls that are not needed are given up.
     pub harden: bool,
+    /// Where programs for health checks are; `None`: there are none.
+    pub script_directory: Option<PathBuf>,
+    /// The user that they run as.
+    pub script_user: String,
 }
 
 impl RawSystem {
@@ -104,8 +113,24 @@ impl RawSystem {
         let file_prefix = optional(self.file_prefix.as_deref(), |text| {
             Name::check(text, &place.key("file_prefix"))
         });
+        let script_directory = optional(self.script_directory.as_deref(), |text| {
+            let path = PathBuf::from(text);
+            if path.is_absolute() && !text.contains('\0') {
+                return Some(path);
+            }
+            place.key("script_directory").wrong(
+                format_args!("{text:?} is not a path from the root"),
+                "write one like \"/etc/sluice/checks\"",
+            )
+        });
+        let script_user = Name::check(
+            self.script_user.as_deref().unwrap_or("nobody"),
+            &place.key("script_user"),
+        );
         let name = name?;
         Some(System {
+            script_directory: script_directory?,
+            script_user: script_user?.to_string(),
             workers: workers?,
             idle: idle?.unwrap_or_default(),
             sessions: sessions?,

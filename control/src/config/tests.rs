@@ -3,6 +3,7 @@
 mod docs;
 mod errors;
 mod ha;
+mod health;
 mod round_trips;
 
 use super::*;

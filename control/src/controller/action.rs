@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::change::{CandidateView, Change, Committed, PartOf, PartView, Revisions, Which};
 use super::ha::Ha;
+use super::health_view::Health;
 use super::roles::Duty;
 use super::state::{DeviceState, DropState, PortState, WorkerState};
 use super::stats::Stats;
@@ -19,6 +20,7 @@ use crate::capture::{Capture, CaptureView, NewCapture};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
 use crate::config::{Config, ConfigError, Path};
+use crate::health::Verdict;
 use crate::trace::{TraceQuery, TraceView};
 
 /// Everything that can be asked. Each request of the API is one of these.
@@ -53,6 +55,8 @@ pub enum Action {
     Status,
     /// All counters.
     Stats,
+    /// The health of real servers.
+    Health(HealthFilter),
     /// Tells how the other appliance is.
     Ha,
     /// Let this node go away, or come back.
@@ -89,6 +93,15 @@ pub enum Action {
     RemoveCapture(u64),
 }
 
+/// Which real servers; `None` matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthFilter {
+    /// Those of this pool.
+    pub pool: Option<String>,
+    /// Those of which checks say so.
+    pub health: Option<Verdict>,
+}
+
 /// What an action brought.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -119,6 +132,8 @@ pub enum Outcome {
     Status(Box<Status>),
     /// Of [`Action::Stats`].
     Stats(Box<Stats>),
+    /// Of [`Action::Health`].
+    Health(Box<Health>),
     /// Of [`Action::Ha`] and [`Action::Handover`]; `None` where there is no other appliance.
     Ha(Option<Box<Ha>>),
     /// Of [`Action::ListSessions`].

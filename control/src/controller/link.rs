@@ -38,6 +38,11 @@ impl WorkerLink {
         self.send(ToWorker::Swap(snapshot));
     }
 
+    /// Whether a snapshot was sent and not yet adopted.
+    pub(super) fn is_adopting(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     pub(super) fn flush(&mut self) {
         while let Some(message) = self.waiting.pop_front() {
             if let Err(message) = self.mailbox.send(message) {

@@ -111,7 +111,10 @@ impl Controller {
             snat_pools: SnatPoolStats::of(&self.config, &services),
             services,
             servers: servers
-                .filter_map(|(id, server)| Some(reading.server(id, server.as_ref()?)))
+                .filter_map(|(id, server)| {
+                    let health = self.standings.get(id).active;
+                    Some(reading.server(id, server.as_ref()?, health))
+                })
                 .collect(),
         }
     }

@@ -8,11 +8,13 @@ use sluice_dataplane::load;
 use sluice_dataplane::published::{
     FlowCounter, PortCounter, Published, Slot, Values, WorkerCounter,
 };
-use sluice_dataplane::snapshot::{PortId, ServerId, ServerState, ServiceId};
+use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 
 use super::devices::{DeviceCounters, Link};
+use super::health::state_name;
 use crate::compile::Registry;
 use crate::config::{Config, NewSource};
+use crate::health::Verdict;
 use crate::logs::SyslogState;
 
 /// Counters by name.
@@ -156,8 +158,11 @@ pub struct ServiceStats {
 pub struct ServerStats {
     /// `pool/name`.
     pub name: String,
-    /// `up`, `draining` or `down`.
+    /// `up`, `draining` or `down`: what the configuration says and what is known of its health, put
+    /// together.
     pub state: &'static str,
+    /// What its checks say; `unknown` where it has none.
+    pub health: Verdict,
     /// Its share.
     pub weight: u16,
     /// Sessions now.
@@ -280,15 +285,13 @@ impl Reading {
         &self,
         id: ServerId,
         server: &sluice_dataplane::snapshot::RealServer,
+        health: Verdict,
     ) -> ServerStats {
         let (counts, sessions) = self.flows(|counter| Slot::Server(id, counter));
         ServerStats {
             name: server.name.clone(),
-            state: match server.state {
-                ServerState::Up => "up",
-                ServerState::Draining => "draining",
-                ServerState::Down => "down",
-            },
+            state: state_name(server.state),
+            health,
             weight: server.weight,
             sessions,
             counts,

@@ -1,5 +1,6 @@
 //! The controller without threads: what workers say is moved by hand.
 
+mod health;
 mod questions;
 mod transactions;
 

@@ -7,6 +7,7 @@ use super::change::{Touched, TouchedBy};
 use super::stats::Reading;
 use crate::config::RawConfig;
 use crate::config::diff::{Difference, Op};
+use crate::health::Verdict;
 
 /// What changes of these concern.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ impl Controller {
             let server = self.snapshot.servers.get(usize::from(id.0))?.as_ref()?;
             Some(TouchedBy {
                 name: name.clone(),
-                sessions: reading.server(id, server).sessions,
+                sessions: reading.server(id, server, Verdict::Unknown).sessions,
             })
         });
         let servers: Vec<TouchedBy> = servers.collect();
@@ -81,7 +82,11 @@ fn concerned(changes: &[Difference], old: &RawConfig) -> Concerned {
             ("static_nat", Some(name)) => drop(all.services.insert(format!("static/{name}"))),
             ("snat_pool", Some(name)) if change.op != Op::Add => users(old, name, &mut all),
             ("pool", Some(name)) => pool(old, name, change, &mut all),
-            ("timeouts" | "tcp" | "icmp" | "system" | "api" | "snat_pool" | "pool", _) => {}
+            (
+                "timeouts" | "tcp" | "icmp" | "system" | "api" | "snat_pool" | "pool"
+                | "health_check",
+                _,
+            ) => {}
             ("virtual_server" | "forward" | "static_nat", None) => {}
             _ => all.policy = true,
         }
@@ -128,7 +133,9 @@ fn pool(old: &RawConfig, pool: &str, change: &Difference, all: &mut Concerned) {
             let goes = match key {
                 "" => change.op == Op::Remove,
                 "state" => change.new.as_ref().is_some_and(|state| state == "down"),
-                "weight" => false,
+                // Who is found down by it, nobody knows before.
+                "weight" | "check_address" | "check_port" | "check_host" => false,
+                key if key.starts_with("health_check") => false,
                 _ => true,
             };
             if goes {

@@ -199,6 +199,7 @@ impl Controller {
         self.snapshot = Arc::new(snapshot);
         self.ledger.tag = tag(&config.to_toml());
         self.config = Arc::new(config);
+        self.restate();
         for worker in &mut self.workers {
             worker.swap(Arc::clone(&self.snapshot));
         }

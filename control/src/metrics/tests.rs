@@ -9,7 +9,7 @@ use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::controller::{Action, Controller, Outcome};
+use crate::controller::{Action, Controller, HealthFilter, Outcome};
 use crate::testing::{FakeWorker, WHOLE, controller};
 
 fn ask(controller: &mut Controller, action: Action) -> Outcome {
@@ -26,7 +26,10 @@ fn page(controller: &mut Controller) -> String {
     let Outcome::Status(status) = ask(controller, Action::Status) else {
         panic!("no status");
     };
-    text(&stats, &status).expect("no family is empty")
+    let Outcome::Health(health) = ask(controller, Action::Health(HealthFilter::default())) else {
+        panic!("no health");
+    };
+    text(&stats, &status, &health).expect("no family is empty")
 }
 
 /// Values by name and labels, as they stand in the text.

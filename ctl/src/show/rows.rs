@@ -125,6 +125,7 @@ pub(super) fn of(what: &Show) -> Rows {
             &[
                 ("server", false),
                 ("state", false),
+                ("health", false),
                 ("weight", true),
                 ("sessions", true),
                 ("opened", true),
@@ -135,6 +136,7 @@ pub(super) fn of(what: &Show) -> Rows {
                 let keys = [
                     "name",
                     "state",
+                    "health",
                     "weight",
                     "sessions",
                     "sessions_opened",
@@ -142,6 +144,30 @@ pub(super) fn of(what: &Show) -> Rows {
                     "bytes_reply",
                 ];
                 cells(server, &keys)
+            },
+        ),
+        Show::Health { .. } => (
+            &[
+                ("server", false),
+                ("configured", false),
+                ("state", false),
+                ("health", false),
+                ("check", false),
+                ("target", false),
+                ("says", false),
+                ("took ms", true),
+                ("failed", true),
+                ("since", false),
+                ("why", false),
+            ],
+            |_, row| {
+                let check = &row["check"];
+                let took = check["latency_ms"].as_f64().map(|ms| format!("{ms:.1}"));
+                let mut cells = cells(row, &["name", "configured", "state", "health"]);
+                cells.extend(["name", "target", "health"].map(|key| cell(&check[key])));
+                cells.push(took.unwrap_or_default());
+                cells.extend(["failed", "since", "error"].map(|key| cell(&check[key])));
+                cells
             },
         ),
         Show::Syslog => (
@@ -231,6 +257,24 @@ pub(super) fn of(what: &Show) -> Rows {
             |_, revision| cells(revision, &["number", "time", "author", "comment"]),
         ),
     }
+}
+
+/// A row for each check of each server, and one for a server without.
+pub(super) fn checks<'a>(servers: impl Iterator<Item = &'a Value>) -> Vec<Value> {
+    let rows = servers.flat_map(|server| {
+        let checks = server["checks"].as_array().cloned().unwrap_or_default();
+        let checks = if checks.is_empty() {
+            vec![Value::Null]
+        } else {
+            checks
+        };
+        checks.into_iter().map(|check| {
+            let mut row = server.clone();
+            row["check"] = check;
+            row
+        })
+    });
+    rows.collect()
 }
 
 /// Of sessions.

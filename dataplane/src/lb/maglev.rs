@@ -83,6 +83,7 @@ fn is_prime(n: u32) -> bool {
 pub struct MaglevTable {
     /// Indexes into `VirtualServer::members`; empty when no member may take sessions.
     slots: Box<[u16]>,
+    size: TableSize,
 }
 
 impl MaglevTable {
@@ -111,6 +112,7 @@ impl MaglevTable {
             let Some(mut turn) = turns.pop() else {
                 return Self {
                     slots: Box::default(),
+                    size,
                 };
             };
             while slots[turn.at as usize] != FREE {
@@ -123,6 +125,7 @@ impl MaglevTable {
         }
         Self {
             slots: slots.into_iter().map(|index| index as u16).collect(),
+            size,
         }
     }
 
@@ -131,6 +134,11 @@ impl MaglevTable {
     pub fn get(&self, hash: u64) -> Option<u16> {
         let at = (u128::from(hash) * self.slots.len() as u128) >> 64;
         self.slots.get(at as usize).copied()
+    }
+
+    /// How many slots it was made with, whether or not any member may take sessions now.
+    pub fn size(&self) -> TableSize {
+        self.size
     }
 
     /// The member of every slot.

@@ -70,6 +70,8 @@ pub struct EndRequest {
     pub request: RequestId,
     /// Which sessions.
     pub filter: Filter,
+    /// Of those, only such whose real server keeps none: it is down, or gone.
+    pub homeless: bool,
     /// Where the worker is; `None` in the answer.
     pub cursor: Option<Cursor>,
     /// How many were ended.
@@ -82,6 +84,7 @@ impl EndRequest {
         Self {
             request,
             filter,
+            homeless: false,
             cursor: Some(Cursor::default()),
             ended: 0,
         }

@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use sluice_wire::{V4, V6};
 
 use super::Worker;
+use super::plan::keeps_sessions;
 use super::tables::PerFamily;
 use crate::capture::{CaptureId, Tap};
 use crate::io::Io;
@@ -16,7 +17,7 @@ use crate::mailbox::{
 };
 use crate::session::flow::{Cold, Session};
 use crate::session::table::SessionId;
-use crate::snapshot::{Snapshot, timeout};
+use crate::snapshot::{ServerId, Snapshot, timeout};
 use crate::stack::neighbour::State;
 use crate::timeouts::Timeouts;
 
@@ -177,23 +178,28 @@ impl<I: Io> Worker<I> {
             return true;
         };
         let (next, ended) = match table {
-            Table::V4 => self.end_in::<V4>(&request.filter, index),
-            Table::V6 => self.end_in::<V6>(&request.filter, index),
+            Table::V4 => self.end_in::<V4>(request, index),
+            Table::V6 => self.end_in::<V6>(request, index),
         };
         request.ended += ended;
         request.cursor = next_cursor(table, next);
         request.cursor.is_none()
     }
 
-    fn end_in<F: PerFamily>(&mut self, filter: &Filter, from: u32) -> (Option<u32>, u64) {
+    fn end_in<F: PerFamily>(&mut self, request: &EndRequest, from: u32) -> (Option<u32>, u64) {
         let mut found = ArrayVec::<SessionId, END_SLICE>::new();
         let table = F::table(&self.tables);
         let Snapshot {
             timeouts, firewall, ..
         } = &*self.snapshot;
         let mut more = None;
-        let next = table.scan(from, slice(filter), |id, session, cold| {
-            let matches = filter.matches(&row(session, cold, timeouts, self.now), firewall);
+        let next = table.scan(from, slice(&request.filter), |id, session, cold| {
+            let concerned = !request.homeless
+                || cold.server != ServerId::NONE && !keeps_sessions(&self.snapshot, cold.server);
+            let matches = concerned
+                && request
+                    .filter
+                    .matches(&row(session, cold, timeouts, self.now), firewall);
             if matches && more.is_none() && found.try_push(id).is_err() {
                 more = Some(id.0);
             }

@@ -24,13 +24,13 @@ function mount(main) {
   let update = () => {};
   let epoch = null;
   let gone = false;
-  // What checks have found, by pool and name; null where the appliance has none.
+  // What checks have found, by pool and name; null where nothing is checked.
   let found = null;
 
   async function check() {
     const answer = await getIfThere("/health");
-    const servers = answer?.pools.flatMap((pool) => pool.servers.map((server) => [`${pool.name}/${server.name}`, server]));
-    found = servers ? new Map(servers) : null;
+    const servers = (answer?.servers ?? []).filter((server) => server.checks.length > 0);
+    found = servers.length > 0 ? new Map(servers.map((server) => [server.name, server])) : null;
   }
 
   async function load() {
@@ -168,9 +168,11 @@ function health(check) {
 }
 
 function why(row) {
-  const { check } = row;
-  if (check?.health === "down") return check.last_error ?? "";
-  return check?.took_us === undefined ? "" : `answered in ${count(check.took_us)} µs`;
+  const checks = row.check?.checks ?? [];
+  const wrong = checks.filter((check) => check.error !== undefined);
+  if (wrong.length > 0) return wrong.map((check) => `${check.name}: ${check.error}`).join("; ");
+  const took = checks.flatMap((check) => check.latency_ms ?? []);
+  return took.length > 0 ? `answered in ${count(Math.round(1000 * Math.max(...took)))} µs` : "";
 }
 
 function actions(row) {

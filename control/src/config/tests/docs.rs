@@ -25,6 +25,8 @@ fn the_manual_has_every_key() {
     let mut all = BTreeSet::new();
     let whole: toml::Value = toml::from_str(WHOLE).expect("TOML");
     keys(&whole, &mut all);
+    let health: toml::Value = toml::from_str(super::health::HEALTH).expect("TOML");
+    keys(&health, &mut all);
     all.extend(["masquerade", "dsr", "backoff", "maglev", "tcp_closed"].map(str::to_owned));
     for key in all {
         let is_there = MANUAL.contains(&format!("`{key}`"))

@@ -1,0 +1,217 @@
+//! What is known of real servers' health: taken from the checks, brought to workers, told to whoever
+//! asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use sluice_dataplane::mailbox::{EndRequest, Filter, RequestId, ToWorker};
+use sluice_dataplane::snapshot::ServerState;
+
+use super::action::HealthFilter;
+use super::health_view::{CheckView, Health, ServerHealth};
+use super::link::WorkerLink;
+use super::{Controller, Host};
+use crate::compile;
+use crate::events::Severity;
+use crate::health::{Checker, Key, Standings, Status, Targets, Verdict};
+
+/// A request of nobody: no answer is waited for.
+const UNASKED: RequestId = RequestId(0);
+
+impl Controller {
+    /// What is known of real servers. What changes in it reaches workers with the next
+    /// [`Controller::poll`].
+    pub fn standings(&mut self) -> &mut Standings {
+        &mut self.standings
+    }
+
+    /// Has checked what the configuration says. The checks speak by the host interface, and begin when
+    /// it is there.
+    pub(super) fn follow_checks(&mut self) {
+        let targets = Targets::of(&self.config);
+        if self.checker.is_none() {
+            let Host::On(interface) = &self.host else {
+                return;
+            };
+            if targets.all.is_empty() {
+                return;
+            }
+            match Checker::start(Some(interface.path().to_owned())) {
+                Ok(checker) => self.checker = Some(checker),
+                Err(error) => {
+                    tracing::error!(%error, "there are no health checks; restart Sluice to try again");
+                    return;
+                }
+            }
+        }
+        self.apply_checks(targets);
+    }
+
+    /// Checks by this from now on.
+    #[cfg(test)]
+    pub(super) fn use_checker(&mut self, checker: Checker) {
+        self.checker = Some(checker);
+        self.apply_checks(Targets::of(&self.config));
+    }
+
+    fn apply_checks(&mut self, targets: Targets) {
+        let Some(checker) = &self.checker else {
+            return;
+        };
+        checker.apply(targets);
+        // What was found before holds where the server is the same; where there are no checks any
+        // more, nothing is known.
+        let board = Arc::clone(checker.board());
+        for pool in &self.config.pools {
+            for server in &pool.servers {
+                let name = format!("{}/{}", pool.name, server.name);
+                if let Some(id) = self.registry.server_by_name(&name) {
+                    self.standings.set_active(id, board.verdict(&name));
+                }
+            }
+        }
+    }
+
+    /// Takes what the checks found since the last time.
+    pub(super) fn take_checks(&mut self) {
+        let Some(checker) = &self.checker else {
+            return;
+        };
+        let board = Arc::clone(checker.board());
+        for (key, status) in board.changes() {
+            let verdict = board.verdict(&key.server);
+            if let Some(id) = self.registry.server_by_name(&key.server) {
+                self.standings.set_active(id, verdict);
+            }
+            self.tell_of_check(&key, &status, verdict);
+        }
+    }
+
+    fn tell_of_check(&self, key: &Key, status: &Status, server: Verdict) {
+        let verdict = status.machine.verdict();
+        let (kind, severity) = match verdict {
+            Verdict::Down => ("health.down", Severity::Warning),
+            Verdict::Up | Verdict::Unknown => ("health.up", Severity::Info),
+        };
+        let name = &key.server;
+        let check = format!("{} {:?}", status.target.check.kind.name(), key.check);
+        let message = match (&status.error, verdict == server) {
+            (Some(why), _) => format!("{name} is down: check {check}: {why}"),
+            (None, true) => format!("{name} is up: check {check}"),
+            (None, false) => format!("{name}: check {check} is up, and another one is not"),
+        };
+        match verdict {
+            Verdict::Down => tracing::warn!("{message}"),
+            Verdict::Up | Verdict::Unknown => tracing::info!("{message}"),
+        }
+        let details = json!({
+            "server": name,
+            "check": key.check,
+            "type": status.target.check.kind.name(),
+            "target": target(status),
+            "health": verdict,
+            "server_health": server,
+            "reason": status.error.as_ref().map(|why| why.reason),
+            "error": status.error.as_ref().map(|why| &why.detail),
+        });
+        self.ledger.events.publish(kind, severity, message, details);
+    }
+
+    /// Sends workers a snapshot with what has changed. While one is on its way nothing is sent: what
+    /// changes meanwhile goes with the next, so that any number of servers that fall together are a
+    /// few snapshots.
+    pub(super) fn follow_health(&mut self) {
+        if !self.standings.changed() || self.workers.iter().any(WorkerLink::is_adopting) {
+            return;
+        }
+        let Some(ends) = self.restate() else {
+            return;
+        };
+        for worker in &mut self.workers {
+            worker.swap(Arc::clone(&self.snapshot));
+            if ends {
+                // Behind the snapshot: by then nothing opens a session to these servers.
+                let mut end = EndRequest::new(UNASKED, Filter::default());
+                end.homeless = true;
+                worker.send(ToWorker::EndSessions(Box::new(end)));
+            }
+        }
+    }
+
+    /// Brings standings into the snapshot in use; `None` if they are there. True: there are servers
+    /// whose sessions have to end.
+    pub(super) fn restate(&mut self) -> Option<bool> {
+        self.standings.taken_up();
+        let (config, registry) = (&self.config, &self.registry);
+        let (snapshot, ends) = compile::restate(&self.snapshot, config, registry, &self.standings)?;
+        self.snapshot = snapshot;
+        Some(ends)
+    }
+
+    /// The health of the servers that match.
+    pub(super) fn health(&self, filter: &HealthFilter) -> Health {
+        let rows = self.checker.as_ref().map(|checker| checker.board().rows());
+        let mut by_server: BTreeMap<String, Vec<(String, Status)>> = BTreeMap::new();
+        for (key, status) in rows.into_iter().flatten() {
+            by_server
+                .entry(key.server)
+                .or_default()
+                .push((key.check, status));
+        }
+        let mut health = Health::default();
+        for pool in &self.config.pools {
+            for server in &pool.servers {
+                let name = format!("{}/{}", pool.name, server.name);
+                let checks = by_server.remove(&name).unwrap_or_default();
+                for (check, status) in &checks {
+                    health.count(check, status);
+                }
+                let Some(id) = self.registry.server_by_name(&name) else {
+                    continue;
+                };
+                let standing = self.standings.get(id);
+                let wanted_pool = filter
+                    .pool
+                    .as_deref()
+                    .is_none_or(|its| its == pool.name.as_str());
+                if !wanted_pool || filter.health.is_some_and(|its| its != standing.active) {
+                    continue;
+                }
+                let known = self.snapshot.servers.get(usize::from(id.0));
+                let state = known.and_then(Option::as_ref).map(|known| known.state);
+                health.servers.push(ServerHealth {
+                    name,
+                    address: server.address,
+                    configured: state_name(server.state),
+                    state: state_name(state.unwrap_or(server.state)),
+                    health: standing.active,
+                    passive: standing.passive,
+                    checks: checks
+                        .into_iter()
+                        .map(|(check, status)| CheckView::new(check, &status))
+                        .collect(),
+                });
+            }
+        }
+        health
+    }
+}
+
+/// As the API has it.
+pub(super) fn state_name(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Up => "up",
+        ServerState::Draining => "draining",
+        ServerState::Down => "down",
+    }
+}
+
+/// Where a check goes.
+pub(super) fn target(status: &Status) -> String {
+    let address = status.target.address;
+    match address.port() {
+        0 => address.ip().to_string(),
+        _ => address.to_string(),
+    }
+}

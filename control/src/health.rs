@@ -1,0 +1,32 @@
+//! Health of real servers: checks, what is known by them, and what follows.
+//!
+//! [`Checker`] is a thread in the network namespace of the host interface, so that its sockets speak by
+//! the data plane's ports and from the appliance's own addresses. It checks [`Targets`], one task
+//! each, and writes what it finds to a [`Board`]. [`machine`] says what a row of results means; the
+//! controller makes [`Standings`] of it and brings them to workers. One kind of check a file.
+
+mod board;
+mod checker;
+mod dns;
+mod failure;
+mod grpc;
+mod http;
+mod icmp;
+mod machine;
+mod probe;
+mod script;
+mod standing;
+mod target;
+mod tcp;
+mod tls;
+mod udp;
+
+pub use board::{Board, CLASSES_MS, Status, together};
+pub use checker::Checker;
+pub use failure::{Failure, Reason};
+pub use machine::Machine;
+pub use standing::{OnDown, Rules, Standing, Standings, Verdict, effective};
+pub use target::{Key, Target, Targets};
+
+#[cfg(test)]
+mod tests;

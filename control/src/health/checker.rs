@@ -1,0 +1,214 @@
+//! The thread that checks: a task for each target, in the network namespace of the host interface.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::board::Board;
+use super::probe::{Probe, Tools};
+use super::target::{Key, Target, Targets};
+use super::{Failure, Machine, Reason};
+use crate::config::HealthCheck;
+use crate::host;
+
+/// Checks under way at once, at most; each has a socket. What comes later waits, and its time begins
+/// when it has its turn.
+const AT_ONCE: usize = 4096;
+/// Descriptors that are left to the rest of the process.
+const RESERVE: u64 = 512;
+/// Longest time over which the first checks are spread.
+const SPREAD: Duration = Duration::from_secs(2);
+
+/// The running thread; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Checker {
+    orders: Option<mpsc::UnboundedSender<Targets>>,
+    board: Arc<Board>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checker {
+    /// Starts the thread; it inherits the caller's cores. `namespace` is the network namespace that it
+    /// speaks from; `None`: the caller's.
+    ///
+    /// # Errors
+    /// If the system has no thread or event queue to give, or the namespace cannot be entered.
+    pub fn start(namespace: Option<PathBuf>) -> io::Result<Self> {
+        let board = Arc::new(Board::default());
+        let (orders, received) = mpsc::unbounded_channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let inside = Arc::clone(&board);
+        let thread = std::thread::Builder::new().name("sluice-health".to_owned());
+        let thread = thread.spawn(move || {
+            let entered = match namespace {
+                Some(path) => host::enter(&path).map_err(io::Error::other),
+                None => Ok(()),
+            };
+            let runtime = entered.and_then(|()| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+            });
+            match runtime {
+                Ok(runtime) => {
+                    let _ = ready.send(Ok(()));
+                    runtime.block_on(run(inside, received));
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })?;
+        let gone = || Err(io::Error::other("the thread of the health checks ended"));
+        is_ready.recv().unwrap_or_else(|_| gone())?;
+        Ok(Self {
+            orders: Some(orders),
+            board,
+            thread: Some(thread),
+        })
+    }
+
+    /// Checks these from now on, and nothing else.
+    pub fn apply(&self, targets: Targets) {
+        self.board.set_rows(targets.all.iter());
+        let sent = self.orders.as_ref().map(|orders| orders.send(targets));
+        if sent.is_none_or(|sent| sent.is_err()) {
+            tracing::error!("the health checks have stopped; restart Sluice");
+        }
+    }
+
+    /// What was found.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the health checks ended by a panic");
+        }
+    }
+}
+
+/// A target's task.
+struct Running {
+    target: Target,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(board: Arc<Board>, mut orders: mpsc::UnboundedReceiver<Targets>) {
+    let permits = Arc::new(Semaphore::new(room()));
+    let mut running: BTreeMap<Key, Running> = BTreeMap::new();
+    let mut tools = Arc::new(Tools::default());
+    while let Some(targets) = orders.recv().await {
+        if tools.scripts != targets.scripts {
+            tools = Arc::new(Tools::new(targets.scripts));
+            running.clear();
+        }
+        running.retain(|key, known| targets.all.get(key) == Some(&known.target));
+        let fresh: Vec<_> = targets
+            .all
+            .into_iter()
+            .filter(|(key, _)| !running.contains_key(key))
+            .collect();
+        let count = fresh.len().max(1) as u32;
+        for ((key, target), place) in fresh.into_iter().zip(0u32..) {
+            // Evenly over the first interval, and not all at once.
+            let interval = Duration::from_millis(target.check.interval_ms.into());
+            let first = interval.min(SPREAD) * place / count;
+            let task = tokio::spawn(watch(
+                key.clone(),
+                target.clone(),
+                first,
+                Arc::clone(&board),
+                Arc::clone(&permits),
+                Arc::clone(&tools),
+            ));
+            let task = task.abort_handle();
+            running.insert(key, Running { target, task });
+        }
+    }
+}
+
+/// Checks one target until it is aborted.
+async fn watch(
+    key: Key,
+    target: Target,
+    first: Duration,
+    board: Arc<Board>,
+    permits: Arc<Semaphore>,
+    tools: Arc<Tools>,
+) {
+    let mut probe = Probe::new(&target, &tools);
+    sleep(first).await;
+    loop {
+        let Ok(permit) = permits.acquire().await else {
+            return;
+        };
+        let begun = Instant::now();
+        let result = within(&target.check, probe.check()).await;
+        let took = begun.elapsed();
+        drop(permit);
+        board.take(&key, &target, result, took);
+        let next = begun + pause(&target.check, board.machine(&key));
+        sleep_until(next).await;
+    }
+}
+
+pub(super) async fn within(
+    check: &HealthCheck,
+    probe: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let limit = Duration::from_millis(check.timeout_ms.into());
+    let late = |_| Err(Failure::timeout(check.timeout_ms));
+    timeout(limit, probe).await.unwrap_or_else(late)
+}
+
+fn pause(check: &HealthCheck, machine: Machine) -> Duration {
+    machine.interval(check, random())
+}
+
+/// Any number; without the system's random numbers there is no jitter.
+pub(super) fn random() -> u32 {
+    use ring::rand::SecureRandom;
+    let mut bytes = (1u32 << 31).to_ne_bytes();
+    let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
+/// How many checks may be under way: half of the descriptors that the process can get.
+fn room() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return AT_ONCE / 8;
+    };
+    let wanted = (2 * AT_ONCE as u64 + RESERVE).min(hard);
+    let now = match wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
+        true => wanted,
+        false => soft,
+    };
+    let room = now.saturating_sub(RESERVE) / 2;
+    (room as usize).clamp(16, AT_ONCE)
+}
+
+/// A failure to prepare a check: it says nothing of any server.
+pub(super) fn unprepared(why: impl std::fmt::Display) -> Failure {
+    Failure::new(Reason::Local, why)
+}

@@ -1,0 +1,98 @@
+//! One attempt at a target, whatever its kind.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::Failure;
+use super::target::Target;
+use super::{dns, grpc, http, icmp, script, tcp, tls, udp};
+use crate::config::{CheckKind, Tls};
+
+/// Programs that run at once, at most.
+const SCRIPTS: usize = 16;
+
+/// A file of certificates, and whether HTTP/2 is asked for.
+type TlsKey = (Option<String>, bool);
+
+/// What all checks share.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) scripts: Option<(PathBuf, String)>,
+    pub(super) script_permits: Semaphore,
+    tls: Mutex<BTreeMap<TlsKey, Arc<ClientConfig>>>,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Tools {
+    pub(super) fn new(scripts: Option<(PathBuf, String)>) -> Self {
+        Self {
+            scripts,
+            script_permits: Semaphore::new(SCRIPTS),
+            tls: Mutex::default(),
+        }
+    }
+
+    /// How TLS is spoken; a file of certificates is read once.
+    pub(super) fn tls(&self, tls: &Tls, http2: bool) -> Result<Arc<ClientConfig>, Failure> {
+        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (tls.ca_file.clone(), http2);
+        if let Some(config) = known.get(&key) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(tls::client(tls, http2)?);
+        known.insert(key, Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+/// What checks one target again and again.
+pub(super) struct Probe {
+    address: SocketAddr,
+    host: Option<String>,
+    kind: CheckKind,
+    tools: Arc<Tools>,
+    ping: icmp::Pinger,
+    datagrams: udp::Datagrams,
+}
+
+impl Probe {
+    pub(super) fn new(target: &Target, tools: &Arc<Tools>) -> Self {
+        Self {
+            address: target.address,
+            host: target.host.clone(),
+            kind: target.check.kind.clone(),
+            tools: Arc::clone(tools),
+            ping: icmp::Pinger::default(),
+            datagrams: udp::Datagrams::default(),
+        }
+    }
+
+    /// One attempt. It may be dropped at any point.
+    pub(super) async fn check(&mut self) -> Result<(), Failure> {
+        let (address, tools) = (self.address, &self.tools);
+        let host = self.host.as_deref();
+        match &self.kind {
+            CheckKind::Icmp => self.ping.check(address.ip()).await,
+            CheckKind::Tcp(words) => tcp::check(address, words).await,
+            CheckKind::Tls(tls) => tls::check(address, tls, host, tools).await,
+            CheckKind::Http(asked) => http::check(address, asked, host, tools).await,
+            CheckKind::Dns(asked) => dns::check(&mut self.datagrams, address, asked).await,
+            CheckKind::Udp(words) => udp::check(&mut self.datagrams, address, words).await,
+            CheckKind::Grpc(asked) => grpc::check(address, asked, host, tools).await,
+            CheckKind::Script {
+                script: name,
+                arguments,
+            } => script::check(address, name, arguments, tools).await,
+        }
+    }
+}
