@@ -115,7 +115,11 @@ fn burst<F: Keys>(table: &mut Table<F>, keys: &[Key<F::Addrs>], size: usize) -> 
                 *hash = table.hash(key);
                 table.prefetch_bucket(*hash);
             }
-            table.probe_burst(keys, &hashes, &mut candidates);
+            let guesses = hashes.iter().zip(&mut candidates);
+            for (key, (&hash, candidate)) in keys.iter().zip(guesses) {
+                let guess = table.probe(key, hash);
+                *candidate = guess.unwrap_or_else(|| table.probe_away(key, hash));
+            }
             for ((key, &hash), &candidate) in keys.iter().zip(&hashes).zip(&candidates) {
                 let Some(flow) = table.confirm(candidate, key, hash) else {
                     continue;

@@ -65,14 +65,24 @@ fn paired<'a>(
     addresses: &'a [IpAddr],
     internal: IpAddr,
 ) -> impl Iterator<Item = IpAddr> + 'a {
+    let own = own_of(hasher, addresses.len(), internal);
+    from_own(addresses, own, internal.is_ipv4())
+}
+
+/// The place of an internal host's own address among so many.
+fn own_of(hasher: &KeyHasher, addresses: usize, internal: IpAddr) -> usize {
     let hash = hash_endpoint(hasher, Purpose::Pairing, 0, internal, 0);
     // The high part of a product spreads without dividing, and an empty pool gives 0.
-    let own = ((u128::from(hash) * addresses.len() as u128) >> 64) as usize;
+    ((u128::from(hash) * addresses as u128) >> 64) as usize
+}
+
+/// The addresses of a family, from this place on and round.
+fn from_own(addresses: &[IpAddr], own: usize, ipv4: bool) -> impl Iterator<Item = IpAddr> + '_ {
     let (before, from) = addresses.split_at_checked(own).unwrap_or((&[], addresses));
     from.iter()
         .chain(before)
         .copied()
-        .filter(move |address| address.is_ipv4() == internal.is_ipv4())
+        .filter(move |address| address.is_ipv4() == ipv4)
         .take(MAX_ADDRESSES)
 }
 

@@ -201,6 +201,18 @@ impl Paths {
         Some((PathId(id), true))
     }
 
+    /// One more reference to a path that was acquired before, if it is still there and for the same
+    /// key, and nothing about its port has changed.
+    #[inline]
+    pub fn acquire_again(&mut self, id: PathId, key: &PathKey) -> bool {
+        let path = self.entries.get_mut(usize::from(id.0));
+        let path = path.filter(|path| path.references > 0 && path.key() == *key);
+        path.is_some_and(|path| {
+            path.references += 1;
+            true
+        })
+    }
+
     /// Gives one reference back. If it was the last, the path is gone: what it still had counted and
     /// the neighbour that it held are returned.
     pub fn release(&mut self, id: PathId) -> Option<Path> {
@@ -322,6 +334,10 @@ mod tests {
         assert_eq!(paths.release(a).unwrap().neighbour, NeighbourId(1));
         let (c, new) = paths.acquire(&key(2, 2), &LINK, None).unwrap();
         assert!(new && c == a, "the slot is reused");
+        assert!(!paths.acquire_again(a, &key(1, 1)), "it is another's now");
+        assert!(paths.acquire_again(c, &key(2, 2)));
+        assert!(paths.release(c).is_none() && paths.release(c).is_some());
+        assert!(!paths.acquire_again(c, &key(2, 2)), "it is nobody's");
     }
 
     #[test]

@@ -68,17 +68,33 @@ pub fn apply<F: Family>(flow: &Flow<F>, frame: &mut [u8], parsed: &Parsed) {
 /// The same for what [`sluice_wire::parse_plain`] recognised: all fields lie at known places.
 #[inline(always)]
 pub fn apply_plain<F: Family>(flow: &Flow<F>, frame: &mut [u8]) {
-    const L3: usize = 14;
-    let l4 = L3
-        + if F::IS_V6 {
-            ipv6::HEADER_LEN
-        } else {
-            ipv4::MIN_LEN
-        };
-    age::<F>(frame, L3, Delta(flow.ip_delta));
-    if flow.flags & flags::TRANSLATE != 0 {
-        put_addrs::<F>(frame, L3, flow.new_addrs);
-        transport(frame, l4, flow.proto, flow.new_ports, Delta(flow.l4_delta));
+    if F::IS_V6 {
+        apply_at::<F, { L3 + ipv6::HEADER_LEN }, { L3 + ipv6::HEADER_LEN + 8 }>(flow, frame);
+    } else {
+        apply_at::<F, { L3 + ipv4::MIN_LEN }, { L3 + ipv4::MIN_LEN + 8 }>(flow, frame);
+    }
+}
+
+/// Offset of an IP header right behind the Ethernet header.
+const L3: usize = 14;
+
+/// The transport header is at `L4`; all that TCP and UDP have in common ends at `HEAD`.
+#[inline(always)]
+fn apply_at<F: Family, const L4: usize, const HEAD: usize>(flow: &Flow<F>, frame: &mut [u8]) {
+    let Some((head, rest)) = frame.split_first_chunk_mut::<HEAD>() else {
+        return;
+    };
+    age::<F>(head, L3, Delta(flow.ip_delta));
+    if flow.flags & flags::TRANSLATE == 0 {
+        return;
+    }
+    put_addrs::<F>(head, L3, flow.new_addrs);
+    sluice_wire::bytes::put(head, L4, flow.new_ports.to_ne_bytes());
+    let delta = Delta(flow.l4_delta);
+    if flow.proto == proto::UDP {
+        delta.patch_udp(head, L4 + DATAGRAM_CHECKSUM);
+    } else {
+        delta.patch(rest, L4 + tcp::CHECKSUM - HEAD);
     }
 }
 

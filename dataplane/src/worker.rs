@@ -5,11 +5,12 @@
 //! The modules below are the stations of that way:
 //!
 //! - `captured`: the same for one packet at a time, while packets are captured
-//! - `burst`: parse, look up, decide which station is next
+//! - `burst`: parse, look up, decide which station is next; `scratch`: the arrays for that
 //! - `plain`: the short way of nearly every packet
 //! - `hit`: state, rewrite, next hop of a packet that has a session
 //! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
 //! - `firsts`: first packets of a burst, and the memory that they wait for
+//! - `lately`: what was asked about addresses a moment ago
 //! - `revalidate`: sessions that meet a newer snapshot
 //! - `local`: ARP, neighbour discovery, echo: what is for us
 //! - `host`: what is for the host's kernel, or from it
@@ -53,6 +54,7 @@ mod fragments;
 mod ha;
 mod hit;
 mod host;
+mod lately;
 mod limits;
 mod local;
 mod mail;
@@ -63,6 +65,7 @@ mod pass;
 mod plain;
 mod plan;
 mod revalidate;
+mod scratch;
 mod source;
 mod tables;
 mod tally;
@@ -72,11 +75,12 @@ mod trace;
 pub use ha::HaParts;
 pub use limits::Limits;
 
-use burst::Scratch;
 use egress::Egress;
 use firsts::Firsts;
 use ha::Ha;
+use lately::Lately;
 use mail::Mail;
+use scratch::Scratch;
 use tables::Tables;
 use tally::Tally;
 use tick::Tick;
@@ -124,6 +128,7 @@ pub struct Worker<I: Io> {
     tables: Tables,
     paths: Paths,
     neighbours: Neighbours,
+    lately: Lately,
     hold: Hold<Passed<I::Frame>>,
     fragments: Reassembly<I::Frame>,
     hasher: KeyHasher,
@@ -199,6 +204,7 @@ impl<I: Io> Worker<I> {
                 },
                 seed,
             ),
+            lately: Lately::default(),
             hold: Hold::new(hold::Limits {
                 total: limits.held,
                 ..hold::Limits::default()

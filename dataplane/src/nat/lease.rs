@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use sluice_wire::{KeyHasher, Tuple, proto};
 
 use super::ports::{Candidates, PortRange, Probes, Searches};
-use super::{Purpose, has_ports, hash, paired};
+use super::{Purpose, from_own, has_ports, hash, own_of};
 use crate::io::DeviceId;
 use crate::nat::rules::SnatPool;
 use crate::services::ServiceMap;
@@ -101,6 +101,15 @@ impl Lease {
     }
 }
 
+/// What is known of a search before it begins: it follows from the request alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    /// The host's own address, by its place in the request's list.
+    own: usize,
+    /// What a port of that address must be unique within.
+    subject: u64,
+}
+
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseError {
@@ -134,7 +143,8 @@ impl Leaser {
     /// that replies come by.
     ///
     /// The host's own address is tried first, others only when it has nothing left for this
-    /// destination. Ports that `services` defines on the address are never leased.
+    /// destination. Ports that `services` defines on the address are never leased. The last tuple that
+    /// `taken` is asked for is the lease's.
     ///
     /// # Errors
     /// See [`LeaseError`]. Exhaustion is remembered for a second, or until [`Leaser::give_back`], so
@@ -143,7 +153,7 @@ impl Leaser {
         &mut self,
         steering: &Steering,
         services: &ServiceMap,
-        request: &Request<'_>,
+        (request, prepared): (&Request<'_>, Option<Prepared>),
         now: u32,
         mut taken: impl FnMut(&Tuple) -> bool,
     ) -> Result<Lease, LeaseError> {
@@ -151,7 +161,9 @@ impl Leaser {
         let candidates = request.candidates().ok_or(LeaseError::Exhausted)?;
         let mut probes = Probes::default();
         let mut elsewhere = None;
-        for address in paired(&self.hasher, request.addresses, tuple.src) {
+        let own = prepared.map_or_else(|| self.own_of(request), |prepared| prepared.own);
+        let mut subjects = prepared.map(|prepared| prepared.subject);
+        for address in from_own(request.addresses, own, tuple.src.is_ipv4()) {
             let reply = Tuple {
                 dst: address,
                 dport: 0,
@@ -173,8 +185,9 @@ impl Leaser {
                 }
                 continue;
             }
+            let subject = subjects.take();
             let port = self.searches.find(
-                subject(&self.hasher, &reply),
+                subject.unwrap_or_else(|| subject_of(&self.hasher, &reply)),
                 candidates,
                 now,
                 &mut probes,
@@ -202,25 +215,35 @@ impl Leaser {
     }
 
     /// The reply tuple of the lease that is likely to be found: not a promise, only something to
-    /// fetch early. Asked again before [`Leaser::lease`], it gives the one after that.
-    pub fn foresee(&mut self, steering: &Steering, request: &Request<'_>) -> Option<Tuple> {
+    /// fetch early. Asked again before [`Leaser::lease`], it gives the one after that. Beside it what
+    /// the search need not find out again.
+    pub fn foresee(
+        &mut self,
+        steering: &Steering,
+        request: &Request<'_>,
+    ) -> Option<(Tuple, Option<Prepared>)> {
         let tuple = *request.tuple;
-        let address = paired(&self.hasher, request.addresses, tuple.src).next()?;
+        let own = self.own_of(request);
+        let address = from_own(request.addresses, own, tuple.src.is_ipv4()).next()?;
         let reply = Tuple {
             dst: address,
             dport: 0,
             ..tuple.reverse()
         };
         if !has_ports(tuple.proto) {
-            return Some(reply);
+            return Some((reply, None));
         }
         let homes = steering.replies(request.device, &reply);
-        let subject = subject(&self.hasher, &reply);
+        let subject = subject_of(&self.hasher, &reply);
         let ours = |port| homes.claims(self.worker, port);
         let dport = self
             .searches
             .foresee(subject, request.candidates()?, ours)?;
-        Some(Tuple { dport, ..reply })
+        Some((Tuple { dport, ..reply }, Some(Prepared { own, subject })))
+    }
+
+    fn own_of(&self, request: &Request<'_>) -> usize {
+        own_of(&self.hasher, request.addresses.len(), request.tuple.src)
     }
 
     /// A session has ended whose replies came with this tuple. Costs next to nothing, and may be
@@ -228,14 +251,14 @@ impl Leaser {
     pub fn give_back(&mut self, reply: &Tuple) {
         if has_ports(reply.proto) {
             let port = reply.dport;
-            let subject = subject(&self.hasher, &Tuple { dport: 0, ..*reply });
+            let subject = subject_of(&self.hasher, &Tuple { dport: 0, ..*reply });
             self.searches.give_back(subject, port);
         }
     }
 }
 
 /// What a port must be unique within: the reply tuple but for the port itself.
-fn subject(hasher: &KeyHasher, reply: &Tuple) -> u64 {
+fn subject_of(hasher: &KeyHasher, reply: &Tuple) -> u64 {
     hash(hasher, Purpose::Search, reply)
 }
 

@@ -13,9 +13,15 @@ use std::arch::x86_64::{
 /// Asks for all cache lines of `value`; never waits, never fails.
 #[inline(always)]
 pub(crate) fn prefetch<T>(value: &T) {
+    prefetch_nth(std::ptr::from_ref(value), 0);
+}
+
+/// Asks for all cache lines of the value `n` places behind `first`, be there one or not.
+#[inline(always)]
+pub(crate) fn prefetch_nth<T>(first: *const T, n: usize) {
     #[cfg(target_arch = "x86_64")]
     {
-        let base = std::ptr::from_ref(value).cast::<i8>();
+        let base = first.wrapping_add(n).cast::<i8>();
         let mut at = 0;
         while at < size_of::<T>() {
             // SAFETY: SSE is part of the x86_64 baseline, so the instruction exists. A prefetch
@@ -26,7 +32,7 @@ pub(crate) fn prefetch<T>(value: &T) {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = (first, n);
 }
 
 /// Bit `i` of the answer says whether `words[i] == tag`, for all twelve words.

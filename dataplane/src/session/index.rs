@@ -183,9 +183,7 @@ impl Index {
     /// Asks for the first bucket of a key.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
-            cpu::prefetch(bucket);
-        }
+        cpu::prefetch_nth(self.buckets.as_ptr(), self.home(hash));
     }
 
     /// Looks into the first bucket of a key.
@@ -202,9 +200,7 @@ impl Index {
         if !bucket.sent_away(tag) {
             return Probe::Miss;
         }
-        if let Some(second) = self.buckets.get(self.other(home, tag)) {
-            cpu::prefetch(second);
-        }
+        cpu::prefetch_nth(self.buckets.as_ptr(), self.other(home, tag));
         Probe::Away
     }
 

@@ -13,6 +13,15 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Of a flow's reference.
+    #[inline(always)]
+    pub(super) const fn of(reference: u32) -> Self {
+        match reference & 1 {
+            0 => Self::Original,
+            _ => Self::Reply,
+        }
+    }
+
     /// The other one.
     #[must_use]
     pub const fn reverse(self) -> Self {
@@ -65,10 +74,7 @@ impl FlowRef {
     /// Its direction.
     #[inline]
     pub const fn direction(self) -> Direction {
-        match self.reference() & 1 {
-            0 => Direction::Original,
-            _ => Direction::Reply,
-        }
+        Direction::of(self.reference())
     }
 
     /// The other flow of the session.

@@ -16,7 +16,7 @@ use crate::io::{Memory, OutOfMemory};
 
 mod lookup;
 
-pub use lookup::{BURST, Candidate};
+pub use lookup::Candidate;
 
 /// Timeouts are cut to this (about 12 days), so that times can be told apart across their wrap.
 pub const MAX_TIMEOUT: u32 = 1 << 30;
@@ -233,13 +233,31 @@ impl<F: Family> Table<F> {
         let hashes = [self.hash(original), self.hash(reply)];
         self.index.prefetch(hashes[0]);
         self.index.prefetch(hashes[1]);
+        if self.lookup(original, hashes[0]).is_some() || self.lookup(reply, hashes[1]).is_some() {
+            return Err(InsertError::Clash);
+        }
+        self.insert_absent([original, reply], hashes, now, timeout)
+    }
+
+    /// The same for keys, original and reply, of which the caller has just looked up that no flow has
+    /// them, with their hashes.
+    ///
+    /// # Errors
+    /// [`InsertError`]; nothing has changed then.
+    pub fn insert_absent(
+        &mut self,
+        [original, reply]: [&Key<F::Addrs>; 2],
+        hashes: [u64; 2],
+        now: u32,
+        timeout: u32,
+    ) -> Result<SessionId, InsertError> {
+        debug_assert!(self.lookup(original, hashes[0]).is_none());
+        debug_assert!(self.lookup(reply, hashes[1]).is_none());
+        debug_assert_eq!(hashes, [self.hash(original), self.hash(reply)]);
         if let Some(next) = self.sessions.get(self.free as usize) {
             cpu::prefetch(next);
         }
-        if original == reply
-            || self.lookup(original, hashes[0]).is_some()
-            || self.lookup(reply, hashes[1]).is_some()
-        {
+        if original == reply {
             return Err(InsertError::Clash);
         }
         let id = if self.free != NIL {

@@ -228,13 +228,10 @@ impl Neighbours {
         now: u32,
     ) -> Result<NeighbourId, TableFull> {
         let guess = lately_at(port, addr);
-        if let Some(entry) = self.entries.get_mut(usize::from(self.lately[guess]))
-            && entry.listed
-            && entry.addr == addr
-            && entry.port == port
-        {
-            entry.references += 1;
-            return Ok(NeighbourId(self.lately[guess]));
+        let guessed = NeighbourId(self.lately[guess]);
+        if self.is(guessed, port, addr) {
+            self.entries[usize::from(guessed.0)].references += 1;
+            return Ok(guessed);
         }
         let id = match self.find(port, addr) {
             Some(id) => id,
@@ -266,6 +263,13 @@ impl Neighbours {
         self.position(port, addr)
             .ok()
             .map(|at| NeighbourId(self.sorted[at]))
+    }
+
+    /// Whether this is what [`Self::resolve`] would find for the address.
+    #[inline]
+    pub fn is(&self, id: NeighbourId, port: PortId, addr: IpAddr) -> bool {
+        let entry = self.entries.get(usize::from(id.0));
+        entry.is_some_and(|entry| entry.listed && entry.addr == addr && entry.port == port)
     }
 
     /// Its port and address.

@@ -1,19 +1,18 @@
 //! A received burst: parsed frame by frame, looked up as a whole, so that the cache misses of its
 //! table accesses overlap, then worked on in the order of arrival.
 
-use arrayvec::ArrayVec;
 use sluice_wire::parse::{Kind, Parsed, parse, parse_plain};
-use sluice_wire::{Family, Key, MacAddr, V4, V6};
+use sluice_wire::{MacAddr, V4, V6};
 
 use super::Worker;
 use super::plain::Lane;
-use super::tables::{PerFamily, Tables};
+use super::scratch::{Batch, GROUP, Next, Scratch};
+use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::groups::{GroupId, GroupSet};
 use crate::handoff::{Passed, Why};
 use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta};
 use crate::published::WorkerCounter;
-use crate::session::table::Candidate;
 use crate::snapshot::{PortId, Snapshot};
 use crate::stack::fragment::Datagram;
 
@@ -39,54 +38,6 @@ pub(super) struct Packet<F> {
     pub(super) corrected: bool,
 }
 
-/// What is next for a frame of the burst.
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    /// Nothing special about it; its key is the n-th of the burst's IPv4 keys.
-    PlainV4(PortId, u8),
-    /// The same for IPv6.
-    PlainV6(PortId, u8),
-    /// Drop it.
-    Drop(DropReason, PortId),
-    /// Not a packet of a session: ARP, neighbour discovery, fragments.
-    Special(Parsed, PortId),
-    /// Its key is the n-th of the burst's IPv4 keys.
-    V4(Parsed, PortId, u8),
-    /// Its key is the n-th of the burst's IPv6 keys.
-    V6(Parsed, PortId, u8),
-}
-
-/// Keys of one family, with hashes and what the table says.
-#[derive(Debug)]
-struct Batch<F: Family> {
-    keys: [Key<F::Addrs>; RX_BURST],
-    hashes: [u64; RX_BURST],
-    candidates: [Candidate; RX_BURST],
-    len: usize,
-}
-
-/// So that an index cut to the size of a burst needs no other check.
-const _: () = assert!(RX_BURST.is_power_of_two());
-
-impl<F: Family> Default for Batch<F> {
-    fn default() -> Self {
-        Self {
-            keys: [Key::default(); RX_BURST],
-            hashes: [0; RX_BURST],
-            candidates: [Candidate::default(); RX_BURST],
-            len: 0,
-        }
-    }
-}
-
-/// The arrays that a burst is worked on in, kept between bursts.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    frames: ArrayVec<Next, RX_BURST>,
-    v4: Batch<V4>,
-    v6: Batch<V6>,
-}
-
 impl<I: Io> Worker<I> {
     /// Works on what `device` delivered.
     pub(super) fn burst(&mut self, device: DeviceId, frames: &mut RxBurst<I::Frame>) {
@@ -97,34 +48,21 @@ impl<I: Io> Worker<I> {
             .add(WorkerCounter::Received, frames.len() as u64);
         let mut scratch = self.scratch.take().unwrap_or_default();
         self.classify(device, frames, &mut scratch);
-        scratch.v4.probe(&self.tables);
-        scratch.v6.probe(&self.tables);
+        scratch.probe(&self.tables, 0);
+        scratch.probe(&self.tables, GROUP);
         self.gathering = true;
-        for (frame, &next) in frames.drain(..).zip(&scratch.frames) {
-            let (parsed, port) = match next {
-                Next::PlainV4(port, at) => {
-                    self.plain(device, frame, port, &scratch.v4, at);
-                    continue;
-                }
-                Next::PlainV6(port, at) => {
-                    self.plain(device, frame, port, &scratch.v6, at);
-                    continue;
-                }
-                Next::Drop(reason, port) => {
-                    self.drop_unless_heartbeat(device, frame, port, reason);
-                    continue;
-                }
-                Next::V4(parsed, port, _)
-                | Next::V6(parsed, port, _)
-                | Next::Special(parsed, port) => (parsed, port),
-            };
-            // What is not plain may mean sessions of packets before it.
-            self.admit_firsts();
-            let packet = Packet::arrived(frame, parsed, port);
-            match next {
-                Next::V4(_, _, at) => self.dispatch(packet, &scratch.v4, at),
-                Next::V6(_, _, at) => self.dispatch(packet, &scratch.v6, at),
-                _ => self.special(packet),
+        let mut others = 0;
+        for (at, frame) in frames.drain(..).enumerate() {
+            if at % GROUP == 0 {
+                scratch.probe(&self.tables, at + 2 * GROUP);
+            }
+            if scratch.v4.plain >> at & 1 == 1 {
+                self.plain(frame, &scratch.v4, &scratch.ports, at);
+            } else if scratch.v6.plain >> at & 1 == 1 {
+                self.plain_v6(frame, &scratch.v6, &scratch.ports, at);
+            } else {
+                self.not_plain(device, frame, &scratch, at, others);
+                others += 1;
             }
         }
         self.gathering = false;
@@ -132,18 +70,44 @@ impl<I: Io> Worker<I> {
         self.scratch = Some(scratch);
     }
 
+    /// Works on frame `at` of the burst, number `other` of those that are not plain.
+    #[inline(never)]
+    fn not_plain(
+        &mut self,
+        device: DeviceId,
+        frame: I::Frame,
+        scratch: &Scratch,
+        at: usize,
+        other: usize,
+    ) {
+        let (parsed, port, has_key) = match scratch.others.get(other) {
+            Some(&Next::Key(parsed, port)) => (parsed, port, true),
+            Some(&Next::Special(parsed, port)) => (parsed, port, false),
+            Some(&Next::Drop(reason, port)) => {
+                return self.drop_unless_heartbeat(device, frame, port, reason);
+            }
+            None => return self.drop(frame, NOWHERE, DropReason::Internal),
+        };
+        // What is not plain may mean sessions of packets before it.
+        self.admit_firsts();
+        let packet = Packet::arrived(frame, parsed, port);
+        match (has_key, parsed.v6) {
+            (true, false) => self.dispatch(packet, &scratch.v4, at),
+            (true, true) => self.dispatch(packet, &scratch.v6, at),
+            (false, _) => self.special(packet),
+        }
+    }
+
     /// Parses all frames and collects the keys of those that belong to sessions.
     fn classify(&mut self, device: DeviceId, frames: &RxBurst<I::Frame>, scratch: &mut Scratch) {
-        scratch.frames.clear();
-        scratch.v4.clear();
-        scratch.v6.clear();
+        scratch.clear();
         for frame in frames.iter().take(AHEAD) {
             frame.prefetch();
         }
         let held = self.taken();
         let mut lane = Lane::of(&self.snapshot, device, None, held);
-        for (i, frame) in frames.iter().enumerate() {
-            if let Some(ahead) = frames.get(i + AHEAD) {
+        for (at, frame) in frames.iter().enumerate() {
+            if let Some(ahead) = frames.get(at + AHEAD) {
                 ahead.prefetch();
             }
             let meta = frame.meta();
@@ -151,38 +115,48 @@ impl<I: Io> Worker<I> {
                 self.leave(lane);
                 lane = Lane::of(&self.snapshot, device, meta.vlan_tci, held);
             }
+            let bytes = frame.bytes();
             if let Some(lane) = &mut lane
-                && let Some(next) = scratch.take_plain(&self.tables, lane, frame, &meta)
+                && scratch.take_plain(&self.tables, lane, bytes, &meta, at)
             {
-                lane.count(frame.bytes().len());
-                scratch.frames.push(next);
-                continue;
+                lane.count(bytes.len());
+            } else {
+                let next = self.classify_other(device, frame, scratch, at);
+                scratch.others.push(next);
             }
-            let (parsed, port) = match arrive(&self.snapshot, device, frame, held) {
-                Ok(arrived) => arrived,
-                Err((reason, port)) => {
-                    let port = port.unwrap_or(NOWHERE);
-                    self.tally.received(port, frame.bytes().len());
-                    scratch.frames.push(Next::Drop(reason, port));
-                    continue;
-                }
-            };
-            self.tally.received(port, frame.bytes().len());
-            let zone = self.snapshot.ports[usize::from(port.0)].zone;
-            let next = match parsed.kind {
-                Kind::Session | Kind::IcmpError if !parsed.v6 => {
-                    let at = scratch.v4.add(&self.tables, &parsed, frame.bytes(), zone);
-                    Next::V4(parsed, port, at)
-                }
-                Kind::Session | Kind::IcmpError => {
-                    let at = scratch.v6.add(&self.tables, &parsed, frame.bytes(), zone);
-                    Next::V6(parsed, port, at)
-                }
-                _ => Next::Special(parsed, port),
-            };
-            scratch.frames.push(next);
         }
         self.leave(lane);
+    }
+
+    /// Parses a frame that is not plain, and takes its key if it has one.
+    #[inline(never)]
+    fn classify_other(
+        &mut self,
+        device: DeviceId,
+        frame: &I::Frame,
+        scratch: &mut Scratch,
+        at: usize,
+    ) -> Next {
+        let bytes = frame.bytes();
+        let (parsed, port) = match arrive(&self.snapshot, device, frame, self.taken()) {
+            Ok(arrived) => arrived,
+            Err((reason, port)) => {
+                let port = port.unwrap_or(NOWHERE);
+                self.tally.received(port, bytes.len());
+                return Next::Drop(reason, port);
+            }
+        };
+        self.tally.received(port, bytes.len());
+        if !matches!(parsed.kind, Kind::Session | Kind::IcmpError) {
+            return Next::Special(parsed, port);
+        }
+        let zone = self.snapshot.ports[usize::from(port.0)].zone;
+        if parsed.v6 {
+            scratch.v6.add_other(&self.tables, &parsed, bytes, zone, at);
+        } else {
+            scratch.v4.add_other(&self.tables, &parsed, bytes, zone, at);
+        }
+        Next::Key(parsed, port)
     }
 
     /// Adds up what a lane has counted.
@@ -214,36 +188,47 @@ impl<I: Io> Worker<I> {
     #[inline(always)]
     fn plain<F: PerFamily>(
         &mut self,
-        device: DeviceId,
         frame: I::Frame,
-        port: PortId,
         batch: &Batch<F>,
-        at: u8,
+        ports: &[PortId; RX_BURST],
+        at: usize,
     ) {
         let (key, _, candidate) = batch.get(at);
         if let Err(frame) = self.forward_plain::<F>(frame, key, candidate) {
-            self.not_so_plain(device, frame, port, batch, at);
+            self.not_so_plain(frame, ports[at % RX_BURST], batch, at);
         }
+    }
+
+    /// Out of line, for the registers of the loop that calls it.
+    #[inline(never)]
+    fn plain_v6(
+        &mut self,
+        frame: I::Frame,
+        batch: &Batch<V6>,
+        ports: &[PortId; RX_BURST],
+        at: usize,
+    ) {
+        self.plain(frame, batch, ports, at);
     }
 
     /// What has proved to need more than the short way.
     #[inline(never)]
     fn not_so_plain<F: PerFamily>(
         &mut self,
-        device: DeviceId,
         frame: I::Frame,
         port: PortId,
         batch: &Batch<F>,
-        at: u8,
+        at: usize,
     ) {
-        match arrive(&self.snapshot, device, &frame, self.taken()) {
-            Ok((parsed, port)) => self.dispatch(Packet::arrived(frame, parsed, port), batch, at),
-            Err((reason, _)) => self.drop(frame, port, reason),
+        // Its checksum was looked at when its key was taken.
+        match parse_plain::<F>(frame.bytes(), frame.meta().vlan_tci, true) {
+            Some(parsed) => self.dispatch(Packet::arrived(frame, parsed, port), batch, at),
+            None => self.drop(frame, port, DropReason::Internal),
         }
     }
 
     #[inline]
-    fn dispatch<F: PerFamily>(&mut self, packet: Packet<I::Frame>, batch: &Batch<F>, at: u8) {
+    fn dispatch<F: PerFamily>(&mut self, packet: Packet<I::Frame>, batch: &Batch<F>, at: usize) {
         let (key, hash, candidate) = batch.get(at);
         match F::table(&self.tables).confirm(candidate, key, hash) {
             Some(flow) => self.hit::<F>(packet, flow),
@@ -412,67 +397,6 @@ fn group_is_welcome(to: MacAddr, parsed: &Parsed) -> bool {
             parsed.kind,
             Kind::Arp | Kind::NeighbourDiscovery | Kind::MulticastListener
         )
-}
-
-impl Scratch {
-    /// Takes the key of a frame that came by a lane, if there is nothing special about the frame.
-    #[inline(always)]
-    fn take_plain<F: Frame>(
-        &mut self,
-        tables: &Tables,
-        lane: &Lane,
-        frame: &F,
-        meta: &RxMeta,
-    ) -> Option<Next> {
-        let bytes = frame.bytes();
-        if meta.segmented | (meta.ip_checksum == Checksum::Bad) | !lane.leads_here(bytes) {
-            return None;
-        }
-        let good = meta.ip_checksum == Checksum::Good;
-        if let Some(parsed) = parse_plain::<V4>(bytes, meta.vlan_tci, good) {
-            let at = self.v4.add(tables, &parsed, bytes, lane.zone);
-            return Some(Next::PlainV4(lane.port, at));
-        }
-        let parsed = parse_plain::<V6>(bytes, meta.vlan_tci, good)?;
-        let at = self.v6.add(tables, &parsed, bytes, lane.zone);
-        Some(Next::PlainV6(lane.port, at))
-    }
-}
-
-impl<F: PerFamily> Batch<F> {
-    fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// Key, hash and guess of a packet of this burst.
-    #[inline(always)]
-    fn get(&self, at: u8) -> (&Key<F::Addrs>, u64, Candidate) {
-        let at = usize::from(at) % RX_BURST;
-        (&self.keys[at], self.hashes[at], self.candidates[at])
-    }
-
-    /// Takes a packet's key, and has its bucket fetched. There is room for one key a frame.
-    #[inline(always)]
-    fn add(&mut self, tables: &Tables, parsed: &Parsed, bytes: &[u8], zone: u8) -> u8 {
-        let key = parsed.key::<F>(bytes, zone);
-        let table = F::table(tables);
-        let hash = table.hash(&key);
-        table.prefetch_bucket(hash);
-        let at = self.len % RX_BURST;
-        self.keys[at] = key;
-        self.hashes[at] = hash;
-        self.len = at + 1;
-        at as u8
-    }
-
-    #[inline]
-    fn probe(&mut self, tables: &Tables) {
-        let len = self.len.min(RX_BURST);
-        if len > 0 {
-            let (keys, hashes) = (&self.keys[..len], &self.hashes[..len]);
-            F::table(tables).probe_burst(keys, hashes, &mut self.candidates);
-        }
-    }
 }
 
 impl<F> Packet<F> {

@@ -25,6 +25,7 @@ use crate::snapshot::ServerId;
 pub(super) struct First<F> {
     packet: Packet<F>,
     key: AnyKey,
+    hash: u64,
     tuple: Tuple,
     blueprint: Blueprint,
 }
@@ -38,9 +39,9 @@ impl<I: Io> Worker<I> {
     pub(super) fn wait_for_burst<F: PerFamily>(
         &mut self,
         packet: Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        (key, hash): (&Key<F::Addrs>, u64),
         tuple: &Tuple,
-        blueprint: Blueprint,
+        mut blueprint: Blueprint,
     ) -> Option<(Packet<I::Frame>, Blueprint)> {
         // A server or a mapping that was chosen counts for the next choice.
         let chosen = blueprint.server != ServerId::NONE || blueprint.mapping != 0;
@@ -49,11 +50,12 @@ impl<I: Io> Worker<I> {
         if chosen || !whole || !self.gathering || !room {
             return Some((packet, blueprint));
         }
-        self.foresee::<F>(&blueprint);
+        self.foresee::<F>(&mut blueprint);
         if let Some(list) = &mut self.firsts {
             list.push(First {
                 packet,
                 key: F::any(*key),
+                hash,
                 tuple: *tuple,
                 blueprint,
             });
@@ -104,15 +106,15 @@ impl<I: Io> Worker<I> {
     fn admit<F: PerFamily>(&mut self, key: &Key<F::Addrs>, first: First<I::Frame>) {
         let First {
             packet,
+            hash,
             tuple,
             blueprint,
             ..
         } = first;
-        let table = F::table(&self.tables);
-        match table.lookup(key, table.hash(key)) {
+        match F::table(&self.tables).lookup(key, hash) {
             // Opened by a packet just before it.
             Some(flow) => self.hit::<F>(packet, flow),
-            None => self.conclude::<F>(packet, key, &tuple, blueprint),
+            None => self.conclude::<F>(packet, (key, hash), &tuple, blueprint),
         }
     }
 }

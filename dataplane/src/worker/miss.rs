@@ -104,12 +104,12 @@ impl<I: Io> Worker<I> {
         };
         match packet.parsed.kind {
             Kind::IcmpError => self.reject(packet, DropReason::IcmpUnrelated),
-            _ => self.consider::<F>(packet, key),
+            _ => self.consider::<F>(packet, key, hash),
         }
     }
 
     /// Nobody knows the packet: answer it, open a session for it, or refuse it.
-    fn consider<F: PerFamily>(&mut self, packet: Packet<I::Frame>, key: &Key<F::Addrs>) {
+    fn consider<F: PerFamily>(&mut self, packet: Packet<I::Frame>, key: &Key<F::Addrs>, hash: u64) {
         let tuple = key.tuple::<F>();
         match look(&self.snapshot, &packet.parsed, &tuple) {
             Look::Opens => {}
@@ -122,17 +122,19 @@ impl<I: Io> Worker<I> {
             Ok(blueprint) => blueprint,
             Err(refusal) => return self.turn_away(packet, &tuple, refusal),
         };
+        let key = (key, hash);
         if let Some((packet, blueprint)) = self.wait_for_burst::<F>(packet, key, &tuple, blueprint)
         {
             self.conclude::<F>(packet, key, &tuple, blueprint);
         }
     }
 
-    /// Opens the session that was designed for its first packet, and sends that on.
+    /// Opens the session that was designed for its first packet, and sends that on. No flow has the
+    /// packet's key, which comes with its hash.
     pub(super) fn conclude<F: PerFamily>(
         &mut self,
         packet: Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        key: (&Key<F::Addrs>, u64),
         tuple: &Tuple,
         blueprint: Blueprint,
     ) {

@@ -4,13 +4,14 @@ use sluice_wire::{Key, MacAddr};
 
 use super::Worker;
 use super::burst::Packet;
+use super::lately::Wanted;
 use super::plan::Way;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::handoff::{Message, Passed};
 use crate::io::Io;
 use crate::mailbox::Event;
-use crate::path::{Link, PathKey, UNTAGGED};
+use crate::path::{Link, UNTAGGED};
 use crate::session::flow::PathId;
 use crate::snapshot::{PortId, ServerId, ServiceId};
 use crate::stack::icmp;
@@ -39,6 +40,21 @@ impl<I: Io> Worker<I> {
         server: ServerId,
         reply: bool,
     ) -> Result<PathId, DropReason> {
+        let wanted = Wanted {
+            epoch: self.snapshot.epoch,
+            port: way.hop.port,
+            address: way.neighbour,
+            service,
+            server,
+            reply,
+        };
+        // What an address stands for, and whether the path is there, may have changed meanwhile.
+        if let Some((neighbour, id)) = self.lately.path(&wanted)
+            && self.neighbours.is(neighbour, wanted.port, wanted.address)
+            && self.paths.acquire_again(id, &wanted.key(neighbour))
+        {
+            return Ok(id);
+        }
         let Some(port) = self.snapshot.ports.get(usize::from(way.hop.port.0)) else {
             return Err(DropReason::Internal);
         };
@@ -55,21 +71,14 @@ impl<I: Io> Worker<I> {
             .resolve(port, way.neighbour, self.now)
             .map_err(full)?;
         let mac = self.neighbours.get(neighbour);
-        let key = PathKey {
-            neighbour,
-            port,
-            service,
-            server,
-            reply,
-        };
-        match self.paths.acquire(&key, &link, mac) {
-            Some((id, true)) => Ok(id),
-            found => {
-                // A path that was there has its own reference to the neighbour.
-                self.neighbours.release(neighbour);
-                found.map(|(id, _)| id).ok_or(DropReason::PathTableFull)
-            }
+        let found = self.paths.acquire(&wanted.key(neighbour), &link, mac);
+        if !matches!(found, Some((_, true))) {
+            // A path that was there has its own reference to the neighbour.
+            self.neighbours.release(neighbour);
         }
+        let (id, _) = found.ok_or(DropReason::PathTableFull)?;
+        self.lately.note_path(&wanted, neighbour, id);
+        Ok(id)
     }
 
     /// Something is in a packet's way: no life left, the next hop unknown, or the next link too

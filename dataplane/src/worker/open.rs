@@ -13,6 +13,7 @@ use super::{Worker, hit};
 use crate::counters::DropReason;
 use crate::handoff::{Message, Why};
 use crate::io::{Frame, Io};
+use crate::nat::lease::Prepared;
 use crate::nat::mapping::MappingId;
 use crate::published::WorkerCounter;
 use crate::session::flow::{PathId, flags};
@@ -48,6 +49,10 @@ pub(super) struct Blueprint {
     one_way: bool,
     /// Endpoint-independent mapping, 0 for none.
     pub(super) mapping: u32,
+    /// What is known of the search for a lease.
+    pub(super) prepared: Option<Prepared>,
+    /// The hash of the replies' key, if it was looked up and no flow has it.
+    pub(super) reply_hash: Option<u64>,
 }
 
 /// Where a first packet wants to go.
@@ -78,11 +83,12 @@ impl From<DropReason> for Denial {
 }
 
 impl<I: Io> Worker<I> {
-    /// Opens the session that was designed for a packet, and gives its original flow.
+    /// Opens the session that was designed for a packet, and gives its original flow. No flow has the
+    /// packet's key, which comes with its hash.
     pub(super) fn open<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        key: (&Key<F::Addrs>, u64),
         tuple: &Tuple,
         mut blueprint: Blueprint,
     ) -> Result<FlowRef, Refusal> {
@@ -140,7 +146,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Finds out where a first packet wants to go.
-    pub(super) fn aim(&self, why: Why, zone: u8, tuple: &Tuple) -> Result<Aim, Refusal> {
+    pub(super) fn aim(&mut self, why: Why, zone: u8, tuple: &Tuple) -> Result<Aim, Refusal> {
         let inbound = plan::inbound(&self.snapshot, tuple, zone);
         let mut aim = Aim {
             inbound,
@@ -151,7 +157,8 @@ impl<I: Io> Worker<I> {
         };
         match inbound.destination {
             Destination::Keep => {
-                if let Some(reason) = plan::unserved(&self.snapshot, tuple) {
+                let named = self.lately.about(&self.snapshot, tuple.dst).local;
+                if let Some(reason) = plan::unserved(named) {
                     let inner = self.mapped_endpoint(why, tuple)?.ok_or(reason)?;
                     (aim.target.dst, aim.target.dport, aim.mapping) = inner;
                     aim.via = aim.target.dst;
@@ -178,12 +185,13 @@ impl<I: Io> Worker<I> {
 
     /// Decides about a session to `server`, if there is one to be chosen.
     pub(super) fn judge(
-        &self,
+        &mut self,
         aim: &Aim,
         server: ServerId,
         zone: u8,
         tuple: &Tuple,
     ) -> Result<Blueprint, Denial> {
+        let opener = *self.lately.about(&self.snapshot, tuple.src);
         let snapshot = &self.snapshot;
         let (mut target, mut via, mut one_way) = (aim.target, aim.via, false);
         if let Some(index) = aim.virtual_server {
@@ -199,14 +207,15 @@ impl<I: Io> Worker<I> {
             via = real.address;
             one_way = vs.mode == LbMode::Dsr;
         }
-        if let Some(Local::Own(_)) = snapshot.local.get(tuple.src) {
+        if let Some(Local::Own(_)) = opener.local {
             return Err(DropReason::MartianSource.into());
         }
         if !may_be_forwarded(&target) {
             return Err(DropReason::NoRoute.into());
         }
-        let forth = plan::way(snapshot, via)?;
-        let back = plan::way(snapshot, tuple.src)?;
+        let forth = self.lately.about(&self.snapshot, via).way?;
+        let back = opener.way?;
+        let snapshot = &self.snapshot;
         if back.zone != zone {
             return Err(DropReason::Spoofed.into());
         }
@@ -227,6 +236,8 @@ impl<I: Io> Worker<I> {
             server,
             one_way,
             mapping: aim.mapping,
+            prepared: None,
+            reply_hash: None,
         })
     }
 
@@ -243,7 +254,7 @@ impl<I: Io> Worker<I> {
     fn build<F: PerFamily>(
         &mut self,
         packet: &Packet<I::Frame>,
-        key: &Key<F::Addrs>,
+        (key, hash): (&Key<F::Addrs>, u64),
         tuple: &Tuple,
         blueprint: &Blueprint,
     ) -> Result<SessionId, Refusal> {
@@ -255,6 +266,8 @@ impl<I: Io> Worker<I> {
             server,
             one_way,
             mapping,
+            reply_hash,
+            ..
         } = blueprint;
         let reply_key = Key::new::<F>(&leaves.reverse(), forth.zone);
         let forth_path = self.acquire_path(forth, outbound.service, *server, false)?;
@@ -262,13 +275,14 @@ impl<I: Io> Worker<I> {
         let back_path = back_path.inspect_err(|_| self.release_path(forth_path))?;
         let limit = self.snapshot.timeout(outbound.timeouts, tuple.proto, 0);
         let table = F::table_mut(&mut self.tables);
-        let inserted =
-            table
-                .insert(key, &reply_key, self.now, limit)
-                .map_err(|error| match error {
-                    InsertError::Full => DropReason::SessionTableFull,
-                    InsertError::Clash => DropReason::TupleClash,
-                });
+        let inserted = match *reply_hash {
+            Some(reply) => table.insert_absent([key, &reply_key], [hash, reply], self.now, limit),
+            None => table.insert(key, &reply_key, self.now, limit),
+        };
+        let inserted = inserted.map_err(|error| match error {
+            InsertError::Full => DropReason::SessionTableFull,
+            InsertError::Clash => DropReason::TupleClash,
+        });
         let id = inserted.inspect_err(|_| {
             self.release_path(forth_path);
             self.release_path(back_path);
@@ -299,7 +313,9 @@ impl<I: Io> Worker<I> {
                 tcp::open(original, reply, &segment);
             }
         }
-        self.reschedule::<F>(id);
+        if tuple.proto == proto::TCP {
+            self.reschedule::<F>(id);
+        }
         self.register::<F>(id, [(key, packet.port), (&reply_key, forth.hop.port)])
             .inspect_err(|_| self.undo::<F>(id, [forth_path, back_path]))?;
         Ok(id)

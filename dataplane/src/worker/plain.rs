@@ -16,7 +16,7 @@ use crate::path::UNTAGGED;
 use crate::rewrite;
 use crate::session::flow::PathId;
 use crate::session::state;
-use crate::session::table::Candidate;
+use crate::session::table::{Candidate, Direction};
 use crate::snapshot::{PortId, Snapshot};
 use crate::tcp;
 
@@ -39,7 +39,7 @@ pub(super) struct Lane {
     virtual_macs: u64,
     held: GroupSet,
     /// Frames counted since the lane was entered, and their bytes.
-    frames: u64,
+    frames: u32,
     bytes: u64,
 }
 
@@ -86,7 +86,7 @@ impl Lane {
 
     /// What was counted: frames and bytes.
     pub(super) fn counted(&self) -> (u64, u64) {
-        (self.frames, self.bytes)
+        (u64::from(self.frames), self.bytes)
     }
 }
 
@@ -102,13 +102,16 @@ impl<I: Io> Worker<I> {
         key: &Key<F::Addrs>,
         candidate: Candidate,
     ) -> Result<(), I::Frame> {
-        let Some((at, this, other)) = F::table_mut(&mut self.tables).guessed(candidate, key) else {
+        let bytes = frame.bytes_mut();
+        let Some((direction, flows)) = F::table_mut(&mut self.tables).guessed(candidate, key)
+        else {
             return Err(frame);
         };
+        let this = &mut flows[direction as usize];
         let Some(path) = self.paths.get_mut(this.path) else {
             return Err(frame);
         };
-        let Some((ttl, length)) = ttl_and_length::<F>(frame.bytes()) else {
+        let Some((ttl, length)) = ttl_and_length::<F>(bytes) else {
             return Err(frame);
         };
         // No timeout is shorter than `grace`: only older flows need to be looked at closely.
@@ -119,24 +122,30 @@ impl<I: Io> Worker<I> {
             return Err(frame);
         }
         let usual = if key.proto == TCP {
-            segment::<F>(frame.bytes(), length)
-                .is_some_and(|segment| tcp::step_usual(this, other, at.direction(), &segment))
+            let [original, reply] = &mut *flows;
+            let (this, other) = match direction {
+                Direction::Original => (original, reply),
+                Direction::Reply => (reply, original),
+            };
+            segment::<F>(bytes, length)
+                .is_some_and(|segment| tcp::step_usual(this, other, direction, &segment))
         } else {
-            state::is_settled(this, at.direction())
+            state::is_settled(this, direction)
         };
         if !usual {
             return Err(frame);
         }
+        let this = &mut flows[direction as usize];
         this.count(length, self.now);
         path.packets = path.packets.wrapping_add(1);
         path.bytes += u64::from(length);
-        rewrite::apply_plain(this, frame.bytes_mut());
+        rewrite::apply_plain(this, bytes);
         if path.vlan != UNTAGGED {
             let path = this.path;
             self.send_tagged(frame, path, F::IS_V6);
             return Ok(());
         }
-        if let Some(macs) = frame.bytes_mut().first_chunk_mut() {
+        if let Some(macs) = bytes.first_chunk_mut() {
             *macs = path.macs;
         }
         let device = path.device;

@@ -282,8 +282,8 @@ pub(super) fn answers_echo(snapshot: &Snapshot, address: IpAddr) -> bool {
 }
 
 /// What a packet to one of our addresses, which no service takes, is dropped as.
-pub(super) fn unserved(snapshot: &Snapshot, tuple: &Tuple) -> Option<DropReason> {
-    match snapshot.local.get(tuple.dst)? {
+pub(super) fn unserved(address: Option<Local>) -> Option<DropReason> {
+    match address? {
         Local::Nat => Some(DropReason::NatNoMapping),
         Local::Own(_) | Local::Vip | Local::Virtual => Some(DropReason::NotListening),
     }

@@ -19,13 +19,15 @@ use crate::snapshot::Snapshot;
 
 impl<I: Io> Worker<I> {
     /// Asks for the memory that will tell whether the tuple of the session's replies is taken.
-    pub(super) fn foresee<F: PerFamily>(&mut self, blueprint: &Blueprint) {
+    pub(super) fn foresee<F: PerFamily>(&mut self, blueprint: &mut Blueprint) {
         let Blueprint {
             leaves,
             forth,
             outbound,
+            prepared,
             ..
         } = blueprint;
+        let leaves = &*leaves;
         let snapshot = &self.snapshot;
         let Some(port) = plan::port(snapshot, forth.hop.port) else {
             return;
@@ -43,7 +45,11 @@ impl<I: Io> Worker<I> {
                 .map(|pool| Request::pool(leaves, pool, port.device)),
         };
         let reply = match (&request, outbound.source) {
-            (Some(request), _) => self.leases.foresee(&snapshot.steering, request),
+            (Some(request), _) => {
+                let foreseen = self.leases.foresee(&snapshot.steering, request);
+                *prepared = foreseen.and_then(|(_, prepared)| prepared);
+                foreseen.map(|(reply, _)| reply)
+            }
             (None, Source::Static(src)) => Some(Tuple { src, ..*leaves }.reverse()),
             (None, _) => Some(leaves.reverse()),
         };
@@ -72,6 +78,11 @@ impl<I: Io> Worker<I> {
                 blueprint.leaves = leaves;
                 Ok(())
             }
+            Chosen::Lease(leaves, reply_hash) => {
+                blueprint.leaves = leaves;
+                blueprint.reply_hash = Some(reply_hash);
+                Ok(())
+            }
             Chosen::Mapping(pool) => self.map_source::<F>(packet, tuple, pool, blueprint),
         }
     }
@@ -93,6 +104,8 @@ pub(super) struct Sources<'a> {
 pub(super) enum Chosen {
     /// Its packets leave with this tuple.
     Tuple(Tuple),
+    /// The same, by a lease: no flow has the key of the replies, which has this hash.
+    Lease(Tuple, u64),
     /// An endpoint-independent mapping of this pool says.
     Mapping(u16),
 }
@@ -110,6 +123,7 @@ impl Sources<'_> {
             leaves,
             forth,
             outbound,
+            prepared,
             ..
         } = blueprint;
         let snapshot = self.snapshot;
@@ -135,17 +149,19 @@ impl Sources<'_> {
             }
         };
         let (table, host) = (F::table(self.tables), F::host(self.tables));
+        let mut asked = 0;
         let mut lease = |request: &Request<'_>| {
             let taken = |t: &Tuple| {
                 let key = Key::new::<F>(t, forth.zone);
-                table.contains(&key)
+                asked = table.hash(&key);
+                table.lookup(&key, asked).is_some()
                     || host.has(&key, self.now)
                     || self.shared
-                        && F::find_registered(self.tables, &key, table.hash(&key), self.now)
-                            .is_some()
+                        && F::find_registered(self.tables, &key, asked, self.now).is_some()
             };
             let (steering, services) = (&snapshot.steering, &snapshot.services);
-            leases.lease(steering, services, request, self.now, taken)
+            let wanted = (request, *prepared);
+            leases.lease(steering, services, wanted, self.now, taken)
         };
         let own = lease(&request);
         // A node whose peer is dead has the peer's ports as well, and takes them last: those that
@@ -155,7 +171,7 @@ impl Sources<'_> {
             _ => own,
         };
         match lease {
-            Ok(lease) => Ok(Chosen::Tuple(lease.apply(*leaves))),
+            Ok(lease) => Ok(Chosen::Lease(lease.apply(*leaves), asked)),
             Err(LeaseError::Elsewhere(worker)) if why < Why::Affinity => {
                 Err(Refusal::PassTo(worker))
             }

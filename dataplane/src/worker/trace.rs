@@ -328,7 +328,7 @@ impl<I: Io> Worker<I> {
         let mut leases = self.leases.clone();
         let chosen = sources.choose::<F>(&mut leases, packet.why, tuple.proto, &blueprint)?;
         let source = match chosen {
-            Chosen::Tuple(leaves) => {
+            Chosen::Tuple(leaves) | Chosen::Lease(leaves, _) => {
                 blueprint.leaves = leaves;
                 Some((leaves.src, leaves.sport))
             }

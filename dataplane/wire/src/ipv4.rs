@@ -102,6 +102,28 @@ pub fn checksum_ok(packet: &[u8], header_len: usize) -> bool {
         .is_some_and(|header| Sum::ZERO.bytes(header).is_valid())
 }
 
+/// The same for a header without options.
+#[inline(always)]
+pub fn checksum_ok_plain(header: &[u8; MIN_LEN]) -> bool {
+    let (words, last) = header.as_chunks::<8>();
+    let (&[first, second], Some(last)) = (words, last.first_chunk()) else {
+        return false;
+    };
+    let last = u32::from_ne_bytes(*last);
+    // One's complement, 64 bits at a time: what is carried out comes in again below. The second
+    // addition cannot carry into itself, as a number that just wrapped is small.
+    let (sum, carry) = u64::from_ne_bytes(first).overflowing_add(u64::from_ne_bytes(second));
+    let (sum, again) = sum.overflowing_add(u64::from(last) + u64::from(carry));
+    let sum = sum + u64::from(again);
+    // 2^16 is 1 modulo 0xffff, so folding would not change the remainder, and the header is intact if
+    // it is 0. Multiples of an odd number, and no others, come out small when multiplied by its
+    // inverse modulo 2^64 (Granlund and Montgomery, PLDI 1994, section 9). Only zeros, which are no
+    // header, sum up to 0 itself.
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+    (sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff) & (sum != 0)
+}
+
 /// Whether the options are well formed, and no source route is among them.
 ///
 /// Source routes let a sender choose a way around policy; RFC 7126 section 4.3 and 4.4 has them

@@ -167,22 +167,26 @@ pub fn parse_plain<F: Family>(
 /// that needs a closer look.
 #[inline(always)]
 fn fast_v4(frame: &[u8], tagged: Option<u16>, ip_checksum_good: bool) -> Option<Parsed> {
-    const PLAIN: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
-    const PLAIN_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-    const FRAGMENT_MASK: u16 = u16::from_ne_bytes([0x3f, 0xff]);
+    // EtherType, version and header length: all but the last byte of the word.
+    const PLAIN: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0]);
+    const PLAIN_MASK: u32 = u32::from_le_bytes([0xff, 0xff, 0xff, 0]);
+    const FRAGMENT_MASK: u32 = u32::from_le_bytes([0x3f, 0xff, 0, 0]);
 
     let head: &[u8; V4_L4 + 8] = frame.first_chunk()?;
-    let plain = u32::from_ne_bytes([head[12], head[13], head[14], head[15]]) & PLAIN_MASK == PLAIN;
-    let whole = u16::from_ne_bytes([head[20], head[21]]) & FRAGMENT_MASK == 0;
-    let unicast = head[0] & 1 == 0 && is_ordinary_v4(head[26]) && is_ordinary_v4(head[30]);
-    let total_len = usize::from(u16::from_be_bytes([head[16], head[17]]));
+    // Fields that are looked at together are read together.
+    let [first, second] = [le64::<12>(head), le64::<20>(head)];
+    let plain = first as u32 & PLAIN_MASK == PLAIN;
+    let whole = second as u32 & FRAGMENT_MASK == 0;
+    let unicast = (head[0] & 1 == 0) & is_ordinary_v4(head[26]) & is_ordinary_v4(head[30]);
+    let total_len = usize::from(((first >> 32) as u16).swap_bytes());
     let end = L3 + total_len;
     if !(plain & whole & unicast) || end > frame.len() || end > usize::from(u16::MAX) {
         return None;
     }
-    let proto = head[23];
+    let proto = (second >> 24) as u8;
     let tcp_flags = fast_l4(frame, V4_L4, proto, total_len.checked_sub(ipv4::MIN_LEN)?)?;
-    if !ip_checksum_good && !ipv4::checksum_ok(&head[L3..], ipv4::MIN_LEN) {
+    let header = head[L3..].first_chunk()?;
+    if !ip_checksum_good && !ipv4::checksum_ok_plain(header) {
         return None;
     }
     Some(Parsed {
@@ -197,7 +201,7 @@ fn fast_v4(frame: &[u8], tagged: Option<u16>, ip_checksum_good: bool) -> Option<
         v6: false,
         proto,
         key_proto: proto,
-        ttl: head[22],
+        ttl: (second >> 16) as u8,
         tcp_flags,
     })
 }
@@ -255,8 +259,33 @@ fn fast_l4(frame: &[u8], l4: usize, proto: u8, len: usize) -> Option<u8> {
 
 /// First octet of an IPv4 address that hosts have: not 0, 127, nor 224 and above.
 #[inline(always)]
-const fn is_ordinary_v4(octet: u8) -> bool {
-    octet.wrapping_sub(1) < 223 && octet != 127
+fn is_ordinary_v4(octet: u8) -> bool {
+    const ORDINARY: [bool; 256] = {
+        let mut ordinary = [true; 256];
+        (ordinary[0], ordinary[127]) = (false, false);
+        let mut group = 224;
+        while group < 256 {
+            ordinary[group] = false;
+            group += 1;
+        }
+        ordinary
+    };
+    ORDINARY[usize::from(octet)]
+}
+
+/// Eight bytes of a plain IPv4 packet's headers as a number, the first byte lowest.
+#[inline(always)]
+fn le64<const AT: usize>(head: &[u8; V4_L4 + 8]) -> u64 {
+    u64::from_le_bytes([
+        head[AT],
+        head[AT + 1],
+        head[AT + 2],
+        head[AT + 3],
+        head[AT + 4],
+        head[AT + 5],
+        head[AT + 6],
+        head[AT + 7],
+    ])
 }
 
 /// VLAN id of a tag; a priority tag has none.

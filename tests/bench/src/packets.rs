@@ -33,55 +33,62 @@ struct Edit {
     udp_sum: [u8; 2],
 }
 
-/// A packet buffer.
+/// A frame in a buffer that goes back to its source: a pointer, as an mbuf is, to a head and bytes.
+pub(crate) struct Buffer(Box<Inner>);
+
+struct Inner {
+    start: usize,
+    len: usize,
+    bytes: Bytes,
+}
+
 #[repr(align(64))]
 struct Bytes([u8; 256]);
 
-/// A frame in a buffer that goes back to its source.
-pub(crate) struct Buffer {
-    bytes: Box<Bytes>,
-    start: usize,
-    len: usize,
-}
-
 impl Buffer {
     fn new() -> Self {
-        Self {
-            bytes: Box::new(Bytes([0; 256])),
+        Self(Box::new(Inner {
             start: HEADROOM,
             len: 0,
-        }
+            bytes: Bytes([0; 256]),
+        }))
+    }
+
+    fn reset(&mut self, len: usize) {
+        (self.0.start, self.0.len) = (HEADROOM, len);
     }
 }
 
 impl Frame for Buffer {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        &self.bytes.0[self.start..self.start + self.len]
+        let Inner { start, len, bytes } = &*self.0;
+        &bytes.0[*start..*start + *len]
     }
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes.0[self.start..self.start + self.len]
+        let Inner { start, len, bytes } = &mut *self.0;
+        &mut bytes.0[*start..*start + *len]
     }
     #[inline]
     fn meta(&self) -> RxMeta {
         RxMeta::default()
     }
     fn grow_front(&mut self, n: usize) -> bool {
-        let grown = self.start.checked_sub(n);
+        let grown = self.0.start.checked_sub(n);
         if let Some(start) = grown {
-            (self.start, self.len) = (start, self.len + n);
+            (self.0.start, self.0.len) = (start, self.0.len + n);
         }
         grown.is_some()
     }
     fn cut_front(&mut self, n: usize) {
-        let n = n.min(self.len);
-        (self.start, self.len) = (self.start + n, self.len - n);
+        let n = n.min(self.0.len);
+        (self.0.start, self.0.len) = (self.0.start + n, self.0.len - n);
     }
     fn set_len(&mut self, len: usize) -> bool {
-        let fits = self.start + len <= self.bytes.0.len();
+        let fits = self.0.start + len <= self.0.bytes.0.len();
         if fits {
-            self.len = len;
+            self.0.len = len;
         }
         fits
     }
@@ -220,16 +227,16 @@ impl Io for Source {
         };
         for answer in device.answers.drain(..) {
             let mut buffer = self.free.pop().unwrap_or_else(Buffer::new);
-            (buffer.start, buffer.len) = (HEADROOM, answer.len());
+            buffer.reset(answer.len());
             buffer.bytes_mut().copy_from_slice(&answer);
             burst.push(buffer);
         }
         let room = RX_BURST - burst.len();
         for _ in 0..room.min(device.left) {
             let mut buffer = self.free.pop().unwrap_or_else(Buffer::new);
-            (buffer.start, buffer.len) = (HEADROOM, LEN);
+            buffer.reset(LEN);
             let flow = &device.flows[device.at];
-            let frame = &mut buffer.bytes.0[HEADROOM..HEADROOM + LEN];
+            let frame = &mut buffer.0.bytes.0[HEADROOM..HEADROOM + LEN];
             frame.copy_from_slice(&device.template);
             frame[24..26].copy_from_slice(&flow.ip_sum);
             frame[26..34].copy_from_slice(&flow.addresses);
@@ -264,7 +271,7 @@ impl Io for Source {
 
     fn alloc(&mut self) -> Option<Buffer> {
         let mut buffer = self.free.pop()?;
-        (buffer.start, buffer.len) = (HEADROOM, 0);
+        buffer.reset(0);
         Some(buffer)
     }
 }

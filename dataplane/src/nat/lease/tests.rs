@@ -65,10 +65,15 @@ impl Nat {
         now: u32,
     ) -> Result<(Lease, Tuple), LeaseError> {
         let live = &self.live;
-        let lease = self.leasers[usize::from(worker)].lease(
+        let leaser = &mut self.leasers[usize::from(worker)];
+        // Foreseen or not, the lease is the same.
+        let foreseen = (request.tuple.sport % 2 == 1).then_some(());
+        let foreseen = foreseen.and_then(|()| leaser.foresee(&self.steering, request));
+        let prepared = foreseen.and_then(|(_, prepared)| prepared);
+        let lease = leaser.lease(
             &self.steering,
             &self.services,
-            request,
+            (request, prepared),
             now,
             |reply| live.get(reply) == Some(&worker),
         )?;

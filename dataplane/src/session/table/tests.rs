@@ -151,8 +151,7 @@ fn a_stale_candidate_is_never_confirmed() {
     let keys = [key::<V4>(0), key::<V4>(2)];
     let hashes = keys.map(|k| table.hash(&k));
     let old = table.insert(&keys[0], &key::<V4>(1), 0, 1).unwrap();
-    let mut candidates = [Candidate::default(); 2];
-    table.probe_burst(&keys, &hashes, &mut candidates);
+    let candidates = [0, 1].map(|n| table.probe(&keys[n], hashes[n]).unwrap());
     table.remove(old).unwrap();
     let new = table.insert(&keys[1], &key::<V4>(3), 0, 1).unwrap();
     assert_eq!(old, new, "the place is used again at once");
@@ -301,9 +300,8 @@ fn follows_the_model<F: Family>(operations: Vec<Operation>, capacity: usize) {
             }
             Operation::LookUp(numbers) => {
                 let keys: Vec<_> = numbers.iter().map(|&n| key::<F>(n)).collect();
-                let hashes: Vec<_> = keys.iter().map(|k| table.hash(k)).collect();
                 let mut found = vec![None; keys.len()];
-                table.lookup_burst(&keys, &hashes, &mut found);
+                table.lookup_burst(&keys, &mut found);
                 for (n, found) in numbers.iter().zip(found) {
                     assert_eq!(found, model.get(n).map(|&(_, flow)| flow));
                 }

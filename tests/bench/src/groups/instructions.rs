@@ -46,6 +46,7 @@ const STAGES: [(&str, &[&str]); 6] = [
             "src/session/cpu",
             "src/session/refs",
             "wire/src/key",
+            "src/worker/scratch",
         ],
     ),
     (
