@@ -6,6 +6,7 @@ mod ports;
 mod registry;
 mod restate;
 mod services;
+mod tiers;
 
 use sluice_dataplane::host::{Allow, HostPolicy};
 use sluice_dataplane::published::Layout;
@@ -64,7 +65,8 @@ pub fn layout(config: &Config) -> Layout {
         + config.static_nat.len()
         + config.snat.len()
         + config.firewall.rules.len();
-    let servers: usize = config.pools.iter().map(|pool| pool.servers.len()).sum();
+    let pools = config.pools.iter().map(|pool| pool.servers.len());
+    let servers: usize = pools.sum::<usize>() + config.sorry_servers().count();
     let room = |needed: usize| (4 * needed + 1).clamp(4096, usize::from(u16::MAX));
     Layout {
         ports: (4 * config.ports.len()).max(64),

@@ -69,7 +69,9 @@ pub use system::{Idle, MAX_WORKERS, RawSystem, System};
 pub use tcp::RawTcp;
 pub use timeouts::{RawTimeouts, TimeoutOverrides};
 pub use value::{Loose, PortRange, Several, protocol_name, protocol_number};
-pub use virtual_server::{RawPersistence, RawVirtualServer, Scheduler, VirtualServer};
+pub use virtual_server::{
+    RawPersistence, RawSorryServer, RawVirtualServer, Scheduler, SorryServer, VirtualServer,
+};
 
 #[cfg(test)]
 mod tests;
@@ -322,6 +324,12 @@ impl Config {
                 .forwards
                 .iter()
                 .any(|forward| forward.address == address)
+    }
+
+    /// Real servers that no pool has.
+    pub fn sorry_servers(&self) -> impl Iterator<Item = &SorryServer> {
+        let virtual_servers = self.virtual_servers.iter();
+        virtual_servers.filter_map(|vs| vs.sorry_server.as_ref())
     }
 
     /// What services and rules change of the timeouts.

@@ -370,7 +370,7 @@ impl Controller {
             Action::Survey(filter, question) => {
                 return self.survey(&filter, &question, answer, now);
             }
-            Action::EndSessions(filter) => match self.resolve(&filter) {
+            Action::EndSessions { filter, reset } => match self.resolve(&filter) {
                 Ok((filter, only)) => {
                     let left: Vec<usize> = match only {
                         Some(only) => vec![only],
@@ -380,7 +380,7 @@ impl Controller {
                     let work = Work::End { left, ended: 0 };
                     let request = self.wait_for(work, answer, now + PATIENCE);
                     for worker in asked {
-                        let end = EndRequest::new(request, filter);
+                        let end = EndRequest::new(request, filter).telling(reset);
                         self.workers[worker].send(ToWorker::EndSessions(Box::new(end)));
                     }
                     return;

@@ -455,6 +455,7 @@ struct Flows {
     refused: Family,
     /// Of services: ports are theirs.
     exhausted: Option<Family>,
+    overflowed: Family,
     sessions: Family,
 }
 
@@ -477,6 +478,10 @@ const SERVICE: Flows = Flows {
         "sluice_service_nat_exhausted_packets_total",
         "Packets that opened no session because no NAT port was free for them.",
     )),
+    overflowed: family(
+        "sluice_service_sessions_overflowed_total",
+        "Sessions given to a lower priority group, the backup pool or the sorry server.",
+    ),
     sessions: family("sluice_service_sessions", "Sessions of a service now."),
 };
 
@@ -496,6 +501,10 @@ const SERVER: Flows = Flows {
         "Packets that were not let open a session.",
     ),
     exhausted: None,
+    overflowed: family(
+        "sluice_server_sessions_overflowed_total",
+        "Sessions that it was given because servers that go before it could not take them.",
+    ),
     sessions: family("sluice_server_sessions", "Sessions of a real server now."),
 };
 
@@ -523,6 +532,7 @@ fn flows(families: &mut Families, names: &Flows, labels: Labels<'_>, counts: &Co
                     families.counter(family, labels, count);
                 }
             }
+            FlowCounter::Overflowed => families.counter(names.overflowed, labels, count),
         }
     }
 }

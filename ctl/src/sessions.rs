@@ -55,10 +55,13 @@ pub(crate) fn sessions(
             }
             Ok(())
         }
-        Sessions::End { filter, all } => {
+        Sessions::End { filter, all, reset } => {
             let mut query = filter.query();
             if *all {
                 query.push(("all", "true".to_owned()));
+            }
+            if *reset {
+                query.push(("reset", "true".to_owned()));
             }
             let answer = client.send(&Method::DELETE, "/sessions", &query, None)?;
             match as_json {

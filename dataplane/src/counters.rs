@@ -97,6 +97,8 @@ drop_reasons! {
     NatNoMapping = "nat_no_mapping",
     /// The virtual server has no real server that may take the session.
     NoRealServer = "no_real_server",
+    /// All real servers of the virtual server have as many sessions as they may.
+    Overloaded = "overloaded",
     /// The table of next hops in use is full.
     PathTableFull = "path_table_full",
     /// The next hop did not answer.

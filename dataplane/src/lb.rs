@@ -3,6 +3,9 @@
 //! A [`Balancer`] belongs to one worker. It is asked once per session, never per packet, and works
 //! in memory that was taken at start. Of other workers it knows their sessions per real server
 //! ([`loads`]) and nothing else.
+//!
+//! A virtual server has its members in tiers. Its scheduler chooses within the first tier of which
+//! a member may take the session: is there, up, and not full.
 
 use std::net::IpAddr;
 
@@ -10,11 +13,11 @@ use sluice_wire::{KeyHasher, Tuple};
 
 use crate::io::{Memory, OutOfMemory};
 use crate::snapshot::{
-    Persistence, RealServer, Scheduler, ServerId, ServerState, Snapshot, VirtualServer,
+    Persistence, RealServer, Scheduler, ServerId, ServerState, Snapshot, Tier, VirtualServer,
 };
-use loads::Loads;
+use loads::{Cap, Loads, REFRESH_MS};
 use persistence::{Client, Clients, Occupancy};
-use turns::Turns;
+use turns::{Member, Place, Turns};
 
 pub mod hash;
 pub mod loads;
@@ -27,6 +30,9 @@ pub mod turns;
 
 #[cfg(test)]
 mod tests;
+
+/// Choices that are made anew because other workers took the last places of those before.
+const ATTEMPTS: usize = 4;
 
 /// The weight with which a server takes new sessions: 0 unless it is there and up.
 pub fn share(servers: &[Option<RealServer>], id: ServerId) -> u16 {
@@ -61,44 +67,22 @@ impl Default for Limits {
     }
 }
 
-/// A configuration that is larger than what memory was taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration has {found} {what}, and there is room for {room}")]
-pub struct OverLimit {
-    /// Of what there is too much.
-    pub what: &'static str,
-    /// How many the configuration has.
-    pub found: usize,
-    /// How many there may be.
-    pub room: usize,
+/// A choice of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picked {
+    /// The server.
+    pub server: ServerId,
+    /// Which of the virtual server's tiers it is in.
+    pub tier: u16,
 }
 
-impl Limits {
-    /// Whether balancers with these limits can serve these of a snapshot. Control asks before it
-    /// sends one.
-    ///
-    /// # Errors
-    /// [`OverLimit`] names the first thing of which there is too much.
-    pub fn admit(
-        &self,
-        virtual_servers: &[VirtualServer],
-        servers: &[Option<RealServer>],
-    ) -> Result<(), OverLimit> {
-        let services = virtual_servers
-            .iter()
-            .map(|vs| usize::from(vs.service.0) + 1);
-        let members = virtual_servers.iter().map(|vs| vs.members.len());
-        for (what, found, room) in [
-            ("services", services.max().unwrap_or(0), self.services),
-            ("real servers", servers.len(), self.servers),
-            ("pool members", members.sum(), self.members),
-        ] {
-            if found > room {
-                return Err(OverLimit { what, found, room });
-            }
-        }
-        Ok(())
-    }
+/// Why there is no choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoServer {
+    /// No member is there, up and of a weight above zero.
+    NoneUp,
+    /// All that are have as many sessions as they may.
+    AllFull,
 }
 
 /// One worker's load balancer.
@@ -141,70 +125,144 @@ impl Balancer {
     /// The same with what it needs of the snapshot.
     pub fn lay_out(&mut self, virtual_servers: &[VirtualServer], servers: &[Option<RealServer>]) {
         self.turns.lay_out(virtual_servers, servers);
+        self.loads.set_caps(servers.iter().map(|server| {
+            let limits = server.as_ref().map(|server| server.limits);
+            Cap::from(limits.unwrap_or_default())
+        }));
     }
 
-    /// The real server for a new session to `vs` that opens with a packet of `tuple`, or `None` if
-    /// no member may take it. The session counts once [`Self::opened`] says so.
+    /// The real server for a new session to `vs` that opens with a packet of `tuple`. The session
+    /// counts once [`Self::opened`] says so. A place at a server that has a limit is kept for it
+    /// until then, but for no longer than to the next pick or [`Self::tick`].
     ///
     /// With persistence the client's last server takes it, unless that takes no new sessions any
-    /// more (draining, down, weight 0, no member): then the client gets another for good.
-    pub fn pick(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
+    /// more (draining, down, weight 0, no member, full), or a tier that comes first has servers
+    /// again: then the client gets another for good. What overflows to a later tier is not
+    /// remembered.
+    ///
+    /// # Errors
+    /// [`NoServer`]
+    pub fn pick(
+        &mut self,
+        vs: &VirtualServer,
+        tuple: &Tuple,
+        now: u32,
+    ) -> Result<Picked, NoServer> {
+        self.loads.withdraw();
         let Some(persistence) = &vs.persistence else {
             return self.schedule(vs, tuple, now);
         };
         let (hash, client) = self.client(vs, persistence, tuple.src);
+        let first = self.turns.first_tier(vs.service);
         let last = self.clients.get(hash, &client, now);
-        let picked = match last.filter(|&server| self.turns.is_member(vs.service, server)) {
-            Some(server) => server,
+        let last = last.zip(first).filter(|&(server, tier)| {
+            self.turns.is_member(vs.service, tier, server) && self.loads.reserve(server, now)
+        });
+        let picked = match last {
+            Some((server, tier)) => Picked { server, tier },
             None => match self.schedule(vs, tuple, now) {
-                Some(server) => server,
-                None => {
+                Ok(picked) if Some(picked.tier) == first => picked,
+                Ok(overflow) => return Ok(overflow),
+                Err(NoServer::AllFull) => return Err(NoServer::AllFull),
+                Err(NoServer::NoneUp) => {
                     self.clients.forget(hash, &client);
-                    return None;
+                    return Err(NoServer::NoneUp);
                 }
             },
         };
-        self.clients
-            .set(hash, client, picked, now, persistence.timeout_ms);
-        Some(picked)
+        let timeout = persistence.timeout_ms;
+        self.clients.set(hash, client, picked.server, now, timeout);
+        Ok(picked)
     }
 
-    /// What [`pick`](Self::pick) would give now. Nobody's turn is over by it.
-    pub fn rehearse(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
+    /// What [`pick`](Self::pick) would give now. Nobody's turn is over by it, and no place is kept.
+    ///
+    /// # Errors
+    /// [`NoServer`]
+    pub fn rehearse(
+        &mut self,
+        vs: &VirtualServer,
+        tuple: &Tuple,
+        now: u32,
+    ) -> Result<Picked, NoServer> {
+        self.loads.withdraw();
         if let Some(persistence) = &vs.persistence {
             let (hash, client) = self.client(vs, persistence, tuple.src);
             let last = self.clients.get(hash, &client, now);
-            let last = last.filter(|&server| self.turns.is_member(vs.service, server));
-            if last.is_some() {
-                return last;
+            let last = last.zip(self.turns.first_tier(vs.service));
+            if let Some((server, tier)) = last
+                && self.turns.is_member(vs.service, tier, server)
+                && self.loads.has_room(server, now)
+            {
+                return Ok(Picked { server, tier });
             }
         }
-        let kept = self.turns.copy(vs.service)?;
+        let kept = self.turns.copy(vs.service).ok_or(NoServer::NoneUp)?;
         let picked = self.schedule(vs, tuple, now);
         self.turns.put_back(vs.service, &kept);
+        self.loads.withdraw();
         picked
     }
 
-    /// The choice of the virtual server's scheduler.
-    fn schedule(&mut self, vs: &VirtualServer, tuple: &Tuple, now: u32) -> Option<ServerId> {
-        let (turn, members) = self.turns.get(vs.service)?;
-        match &vs.scheduler {
-            Scheduler::RoundRobin => scheduler::round_robin(turn, members),
-            Scheduler::WeightedRoundRobin => scheduler::weighted_round_robin(members),
-            Scheduler::LeastConnections => {
-                scheduler::least_connections(turn, members, &mut self.loads, false, now)
-            }
-            Scheduler::WeightedLeastConnections => {
-                scheduler::least_connections(turn, members, &mut self.loads, true, now)
-            }
-            Scheduler::SourceHash(rendezvous) => {
-                rendezvous.get(hash::of_client(&hash::EVERYWHERE, tuple.src, 0))
-            }
-            Scheduler::Maglev(table) => {
-                let index = table.get(hash::of_client(&self.hasher, tuple.src, tuple.sport))?;
-                vs.members.get(usize::from(index)).copied()
+    /// The choice of the scheduler, from the first tier that has one.
+    fn schedule(
+        &mut self,
+        vs: &VirtualServer,
+        tuple: &Tuple,
+        now: u32,
+    ) -> Result<Picked, NoServer> {
+        let mut why = NoServer::NoneUp;
+        for (tier, at) in vs.tiers.iter().zip(0..) {
+            match self.schedule_in(vs, tier, at, tuple, now) {
+                Ok(server) => return Ok(Picked { server, tier: at }),
+                Err(NoServer::NoneUp) => {}
+                Err(NoServer::AllFull) => why = NoServer::AllFull,
             }
         }
+        Err(why)
+    }
+
+    fn schedule_in(
+        &mut self,
+        vs: &VirtualServer,
+        tier: &Tier,
+        at: u16,
+        tuple: &Tuple,
+        now: u32,
+    ) -> Result<ServerId, NoServer> {
+        let Self { turns, loads, .. } = self;
+        let of = turns.get(vs.service, at).ok_or(NoServer::NoneUp)?;
+        let (place, members, capped) = of;
+        if members.is_empty() {
+            return Err(NoServer::NoneUp);
+        }
+        let least = matches!(
+            tier.scheduler,
+            Scheduler::LeastConnections | Scheduler::WeightedLeastConnections
+        );
+        if (capped || least) && now.wrapping_sub(place.refreshed) >= REFRESH_MS {
+            place.refreshed = now;
+            loads.refresh_all(members);
+        }
+        if !capped {
+            return choose(&self.hasher, tier, place, members, loads, tuple, |_, _| {
+                true
+            })
+            .ok_or(NoServer::NoneUp);
+        }
+        for attempt in 0..ATTEMPTS {
+            let room = |loads: &Loads, server| loads.has_room(server, now);
+            let server = choose(&self.hasher, tier, place, members, loads, tuple, room)
+                .ok_or(NoServer::AllFull)?;
+            if loads.reserve(server, now) {
+                return Ok(server);
+            }
+            if attempt == 0 {
+                // Others filled it meanwhile, and may have filled more.
+                loads.refresh_all(members);
+            }
+        }
+        Err(NoServer::AllFull)
     }
 
     /// Who `source` is to persistence, and its hash.
@@ -248,8 +306,10 @@ impl Balancer {
         };
         let (hash, client) = self.client(vs, persistence, network);
         let known = self.clients.get(hash, &client, now);
-        let differs =
-            known.is_some_and(|known| known != server && self.turns.is_member(vs.service, known));
+        let first = self.turns.first_tier(vs.service);
+        let differs = known.zip(first).is_some_and(|(known, tier)| {
+            known != server && self.turns.is_member(vs.service, tier, known)
+        });
         if wins || !differs {
             let left_ms = left_ms.min(persistence.timeout_ms);
             self.clients.set(hash, client, server, now, left_ms);
@@ -261,8 +321,11 @@ impl Balancer {
         self.clients.at(place, now)
     }
 
-    /// Forgets clients whose time is up, going on through the next `budget` places of its memory.
-    pub fn sweep(&mut self, now: u32, budget: usize) {
+    /// Call it every millisecond or so: gives up a place that was kept for a session that did not
+    /// come about, and forgets clients whose time is up, going on through the next `budget` places
+    /// of its memory.
+    pub fn tick(&mut self, now: u32, budget: usize) {
+        self.loads.withdraw();
         self.clients.sweep(now, budget);
     }
 
@@ -281,5 +344,41 @@ impl Balancer {
     #[inline]
     pub fn closed(&mut self, server: ServerId) {
         self.loads.closed(server);
+    }
+}
+
+/// What the tier's scheduler chooses among `members` for which there is `room`.
+fn choose(
+    hasher: &KeyHasher,
+    tier: &Tier,
+    place: &mut Place,
+    members: &mut [Member],
+    loads: &Loads,
+    tuple: &Tuple,
+    room: impl Fn(&Loads, ServerId) -> bool,
+) -> Option<ServerId> {
+    let room = |server| room(loads, server);
+    match &tier.scheduler {
+        Scheduler::RoundRobin => scheduler::round_robin(place, members, room),
+        Scheduler::WeightedRoundRobin => scheduler::weighted_round_robin(members, room),
+        Scheduler::LeastConnections => {
+            scheduler::least_connections(place, members, loads, false, room)
+        }
+        Scheduler::WeightedLeastConnections => {
+            scheduler::least_connections(place, members, loads, true, room)
+        }
+        Scheduler::SourceHash(rendezvous) => {
+            rendezvous.get(hash::of_client(&hash::EVERYWHERE, tuple.src, 0), room)
+        }
+        Scheduler::Maglev(table) => {
+            let hash = hash::of_client(hasher, tuple.src, tuple.sport);
+            let server = |index: u16| tier.members.get(usize::from(index)).copied();
+            table
+                .walk(hash)
+                .filter_map(server)
+                .find(|&server| room(server))
+                // Of few slots that are not full, the walk may find none.
+                .or_else(|| scheduler::round_robin(place, members, room))
+        }
     }
 }

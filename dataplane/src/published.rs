@@ -91,6 +91,14 @@ counters! {
         TcpOutOfWindow = "tcp_out_of_window",
         /// Resets sent for segments without a session.
         ResetsSent = "resets_sent",
+        /// Resets sent to the ends of sessions whose time was over, or that an operator ended.
+        ExpiryResets = "expiry_resets",
+        /// Probes sent to the ends of sessions whose time was about to be over.
+        ExpiryProbes = "expiry_probes",
+        /// Sessions whose ends were not told, or not probed at that time, for the sake of the rate.
+        ExpiryLimited = "expiry_limited",
+        /// Such resets and probes for which there was no buffer, or whose next hop is not known.
+        ExpiryUnsent = "expiry_unsent",
         /// ICMP errors sent.
         IcmpErrorsSent = "icmp_errors_sent",
         /// ICMP errors that the rate limit kept back.
@@ -208,6 +216,8 @@ counters! {
         Refused = "refused",
         /// Packets that opened no session because no NAT port was free (part of no other counter).
         NatExhausted = "nat_exhausted",
+        /// Sessions that were given to a lower priority group, the backup pool or the sorry server.
+        Overflowed = "sessions_overflowed",
     }
 }
 

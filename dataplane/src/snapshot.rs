@@ -7,6 +7,7 @@
 //! configuration; all other indexes are valid within one snapshot only.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use foldhash::HashMap;
 use ipnet::IpNet;
@@ -98,6 +99,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The timeouts with this index or, if they are not there, the defaults.
+    #[inline]
+    pub fn timeout_set(&self, set: u8) -> Option<&Timeouts> {
+        self.timeouts
+            .get(usize::from(set))
+            .or(self.timeouts.first())
+    }
+
     /// How long a session may be idle; see [`timeout`].
     #[inline]
     pub fn timeout(&self, set: u8, proto: u8, state: u8) -> u32 {
@@ -292,10 +301,9 @@ pub struct VirtualServer {
     pub ports: Option<(u16, u16)>,
     /// What happens to the packets.
     pub mode: LbMode,
-    /// How a session's real server is chosen.
-    pub scheduler: Scheduler,
-    /// Real servers that the pool has, all states, in the order of the configuration.
-    pub members: Vec<ServerId>,
+    /// Its real servers, in the order in which they are tried: a session goes to the first tier
+    /// that has a server which may take it.
+    pub tiers: Vec<Tier>,
     /// Sessions of one client (network) stay with one real server.
     pub persistence: Option<Persistence>,
     /// `fullnat`: the SNAT pool, an index into [`Nat::pools`]. `None`: the egress port's address.
@@ -304,6 +312,39 @@ pub struct VirtualServer {
     pub timeouts: u8,
     /// Clamp the MSS of its SYNs.
     pub clamp_mss: Option<u16>,
+}
+
+impl VirtualServer {
+    /// Its real servers of all tiers, all states.
+    pub fn members(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.tiers
+            .iter()
+            .flat_map(|tier| tier.members.iter().copied())
+    }
+}
+
+/// Real servers of a virtual server that are chosen among before the next tier is looked at: those
+/// priority groups of the pool that are in use, then each other group, those of the backup pool, and
+/// the sorry server.
+#[derive(Debug, Clone)]
+pub struct Tier {
+    /// Where they are from.
+    pub kind: TierKind,
+    /// All states, in the order of the configuration.
+    pub members: Vec<ServerId>,
+    /// How one of them is chosen.
+    pub scheduler: Scheduler,
+}
+
+/// Where the servers of a [`Tier`] are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TierKind {
+    /// The virtual server's pool.
+    Pool,
+    /// Its backup pool.
+    Backup,
+    /// Its sorry server.
+    Sorry,
 }
 
 /// What a virtual server does to packets.
@@ -361,6 +402,17 @@ pub struct RealServer {
     /// Whether it takes sessions: what the configuration says and what is known of its health, put
     /// together by control.
     pub state: ServerState,
+    /// How many it takes.
+    pub limits: SessionLimits,
+}
+
+/// How many sessions a real server takes, all workers and virtual servers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionLimits {
+    /// Open at a time.
+    pub open: Option<NonZeroU32>,
+    /// Opened within a second of the worker's clock, below 2^20.
+    pub per_second: Option<NonZeroU32>,
 }
 
 /// Whether a real server takes sessions.

@@ -17,6 +17,7 @@ pub mod nd;
 pub mod neighbour;
 pub mod reset;
 pub mod routes;
+pub mod segment;
 pub mod split;
 #[cfg(test)]
 mod testing;

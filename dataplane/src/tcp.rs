@@ -127,6 +127,11 @@ pub fn resume<F: Family>(this: &mut Flow<F>, other: &mut Flow<F>, segment: &Segm
     says
 }
 
+/// Whether the numbers of both directions are known, and both pass here.
+pub fn both_known<F: Family>(original: &Flow<F>, reply: &Flow<F>) -> bool {
+    original.flags & reply.flags & window::KNOWN != 0 && original.flags & ONE_WAY == 0
+}
+
 /// How long a connection that is over refuses a SYN with an older sequence number. Hosts forget
 /// sooner than that, and initial numbers (RFC 6528) come round within minutes, so later they say
 /// nothing.

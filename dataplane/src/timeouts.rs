@@ -20,6 +20,20 @@ pub struct Timeouts {
     pub icmp: u32,
     /// Any other protocol.
     pub other: u32,
+    /// What the ends of a TCP session are told when its time is over.
+    pub on_expiry: OnExpiry,
+}
+
+/// What the ends of a TCP session are told when its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExpiry {
+    /// Nothing.
+    #[default]
+    Silent,
+    /// Each gets a reset.
+    Reset,
+    /// Before that they are probed: a session whose ends answer goes on, and else each gets a reset.
+    Probe,
 }
 
 impl Default for Timeouts {
@@ -54,6 +68,7 @@ impl Default for Timeouts {
             // RFC 5508 REQ-2: 60 seconds at least.
             icmp: MINUTE,
             other: 10 * MINUTE,
+            on_expiry: OnExpiry::Silent,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! - `burst`: parse, look up, decide which station is next; `scratch`: the arrays for that
 //! - `plain`: the short way of nearly every packet
 //! - `hit`: state, rewrite, next hop of a packet that has a session
-//! - `miss`: who deals with a packet that has none; `plan` and `open` make it one
+//! - `miss`: who deals with a packet that has none; `plan`, `choose` and `open` make it one
 //! - `firsts`: first packets of a burst, and the memory that they wait for
 //! - `lately`: what was asked about addresses a moment ago
 //! - `revalidate`: sessions that meet a newer snapshot
@@ -20,6 +20,7 @@
 //! - `egress`, `forward`: to the device
 //! - `ha`: the other appliance: packets that belong to it, sessions that are told of
 //! - `trace`: what would become of a packet, for those who ask
+//! - `farewell`: what both ends of a session are told when it ends
 //! - `tick`: timers, expiry, messages of control, publishing counters
 
 use std::sync::Arc;
@@ -46,8 +47,10 @@ use crate::stack::neighbour::{self, Neighbours};
 
 mod burst;
 mod captured;
+mod choose;
 mod egress;
 mod errors;
+mod farewell;
 mod firsts;
 mod forward;
 mod fragments;
@@ -139,6 +142,7 @@ pub struct Worker<I: Io> {
     error_limit: RateLimit,
     announcements: RateLimit,
     strangers: RateLimit,
+    farewells: RateLimit,
     rings: Rings<I::Frame>,
     mailbox: WorkerEnd,
     host: WorkerSide,
@@ -218,6 +222,7 @@ impl<I: Io> Worker<I> {
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
             announcements: RateLimit::new(ANNOUNCEMENTS_PER_S, now),
             strangers: RateLimit::new(strangers_per_s(&snapshot), now),
+            farewells: RateLimit::new(farewell::PER_S, now),
             io,
             grace: snapshot.shortest_timeout(),
             snapshot,

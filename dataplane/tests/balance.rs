@@ -7,7 +7,7 @@ use sluice_dataplane::published::{FlowCounter, Slot, WorkerCounter};
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
     LbMode, Local, OutOfState, Persistence, RealServer, Scheduler, ServerId, ServerState,
-    ServiceId, TcpPolicy, VirtualServer,
+    ServiceId, SessionLimits, TcpPolicy, Tier, TierKind, VirtualServer,
 };
 use sluice_wire::proto;
 use sluice_wire::tcp::flag::{ACK, FIN, RST, SYN};
@@ -21,6 +21,7 @@ fn server(host: &str) -> Option<RealServer> {
         port: Some(8080),
         weight: 1,
         state: ServerState::Up,
+        limits: SessionLimits::default(),
     })
 }
 
@@ -31,8 +32,11 @@ fn balanced(mode: LbMode) -> Setup {
         name: "web".into(),
         ports: Some((80, 80)),
         mode,
-        scheduler: Scheduler::RoundRobin,
-        members: members.map(ServerId).to_vec(),
+        tiers: vec![Tier {
+            kind: TierKind::Pool,
+            scheduler: Scheduler::RoundRobin,
+            members: members.map(ServerId).to_vec(),
+        }],
         persistence: None,
         snat_pool: None,
         timeouts: 0,

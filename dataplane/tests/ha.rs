@@ -9,7 +9,7 @@ use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
     LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
-    VirtualServer,
+    SessionLimits, Tier, TierKind, VirtualServer,
 };
 use sluice_dataplane::tcp::{ACK, FIN, SYN};
 use world::packet::{Spec, icmp_error, tcp, udp};
@@ -377,6 +377,7 @@ fn balanced(node: u8, reversed: bool) -> Setup {
             port: Some(8080),
             weight: 1,
             state: ServerState::Up,
+            limits: SessionLimits::default(),
         })
     };
     let mut servers = vec![None, server("10.0.0.11"), server("10.0.0.12")];
@@ -389,8 +390,11 @@ fn balanced(node: u8, reversed: bool) -> Setup {
             name: "web".into(),
             ports: Some((80, 80)),
             mode: LbMode::Dnat,
-            scheduler: Scheduler::RoundRobin,
-            members: vec![ServerId(1), ServerId(2)],
+            tiers: vec![Tier {
+                kind: TierKind::Pool,
+                scheduler: Scheduler::RoundRobin,
+                members: vec![ServerId(1), ServerId(2)],
+            }],
             persistence: None,
             snat_pool: None,
             timeouts: 0,

@@ -10,7 +10,8 @@ use sluice_dataplane::lb::maglev::{MaglevTable, TableSize};
 use sluice_dataplane::lb::rendezvous::Rendezvous;
 use sluice_dataplane::lb::{Balancer, Limits};
 use sluice_dataplane::snapshot::{
-    LbMode, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId, VirtualServer,
+    LbMode, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId, SessionLimits,
+    Tier, TierKind, VirtualServer,
 };
 use sluice_wire::{KeyHasher, Tuple};
 
@@ -26,6 +27,7 @@ fn servers(weights: &[u16]) -> Vec<Option<RealServer>> {
                 0 => ServerState::Draining,
                 _ => ServerState::Up,
             },
+            limits: SessionLimits::default(),
         })
     };
     std::iter::once(None)
@@ -43,8 +45,11 @@ fn vs(scheduler: Scheduler, weights: &[u16]) -> VirtualServer {
         name: "web".into(),
         ports: Some((80, 80)),
         mode: LbMode::Dnat,
-        scheduler,
-        members: ids(weights),
+        tiers: vec![Tier {
+            kind: TierKind::Pool,
+            scheduler,
+            members: ids(weights),
+        }],
         persistence: None,
         snat_pool: None,
         timeouts: 0,
@@ -87,9 +92,9 @@ fn client(n: u32) -> Tuple {
 
 /// Picks of clients 0, 1, ... by server, index 0 being the first server.
 fn spread(balancer: &mut Balancer, vs: &VirtualServer, n: u32) -> Vec<usize> {
-    let mut counts = vec![0; vs.members.len()];
+    let mut counts = vec![0; vs.tiers[0].members.len()];
     for i in 0..n {
-        let server = balancer.pick(vs, &client(i), 0).unwrap();
+        let server = balancer.pick(vs, &client(i), 0).unwrap().server;
         counts[usize::from(server.0) - 1] += 1;
     }
     counts
@@ -100,7 +105,7 @@ fn assignment(scheduler: Scheduler, weights: &[u16], clients: u32) -> Vec<Server
     let vs = vs(scheduler, weights);
     let mut balancer = serving((0, 1), &vs, weights);
     (0..clients)
-        .map(|i| balancer.pick(&vs, &client(i), 0).unwrap())
+        .map(|i| balancer.pick(&vs, &client(i), 0).unwrap().server)
         .collect()
 }
 
@@ -172,7 +177,7 @@ proptest! {
         let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
         let mut counts = vec![0.0; weights.len()];
         for picks in 1..400 {
-            let server = balancer.pick(&vs, &client(0), 0).unwrap();
+            let server = balancer.pick(&vs, &client(0), 0).unwrap().server;
             counts[usize::from(server.0) - 1] += 1.0;
             for (got, &weight) in counts.iter().zip(&weights) {
                 let off = got - f64::from(picks) * f64::from(weight) / total;
@@ -192,7 +197,7 @@ proptest! {
             (0..4).map(|at| serving((at, 4), &vs, &weights)).collect();
         let mut counts = vec![0.0; weights.len()];
         for at in arrivals {
-            let server = workers[at].pick(&vs, &client(0), 0).unwrap();
+            let server = workers[at].pick(&vs, &client(0), 0).unwrap().server;
             counts[usize::from(server.0) - 1] += 1.0;
         }
         let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
@@ -236,7 +241,7 @@ proptest! {
                 *sessions.get_mut(&server).unwrap() -= 1;
                 continue;
             }
-            let picked = workers[at].pick(&vs, &client(0), now).unwrap();
+            let picked = workers[at].pick(&vs, &client(0), now).unwrap().server;
             let load = |&id: &ServerId| {
                 let weight = match weighted {
                     true => f64::from(weights[usize::from(id.0) - 1]),
@@ -246,7 +251,7 @@ proptest! {
             };
             let up = |id: &&ServerId| weights[usize::from(id.0) - 1] > 0;
             prop_assert!(up(&&picked));
-            let least = vs.members.iter().filter(up).map(load).fold(f64::INFINITY, f64::min);
+            let least = vs.tiers[0].members.iter().filter(up).map(load).fold(f64::INFINITY, f64::min);
             prop_assert!(load(&picked) <= least, "{:?} among {:?}", picked, sessions);
             workers[at].opened(picked);
             *sessions.entry(picked).or_default() += 1;

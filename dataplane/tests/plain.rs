@@ -9,7 +9,7 @@ use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{Local, PortId, ServiceId};
-use sluice_dataplane::timeouts::Timeouts;
+use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
 use world::packet::{Spec, tcp, udp};
 use world::{INSIDE, OUTSIDE, Setup, World, ip};
 
@@ -20,6 +20,7 @@ const BRIEF: Timeouts = Timeouts {
     udp_replied: 90,
     icmp: 30,
     other: 30,
+    on_expiry: OnExpiry::Silent,
 };
 
 fn setup(epoch: u32) -> Setup {

@@ -3,6 +3,8 @@
 
 mod world;
 
+use std::num::NonZeroU32;
+
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::firewall::Rule;
 use sluice_dataplane::io::DeviceId;
@@ -16,9 +18,9 @@ use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
     LbMode, Local, OutOfState, Persistence, PortId, RealServer, Scheduler, ServerId, ServerState,
-    ServiceId, TcpPolicy, VirtualServer,
+    ServiceId, SessionLimits, TcpPolicy, Tier, TierKind, VirtualServer,
 };
-use sluice_dataplane::timeouts::Timeouts;
+use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
 use sluice_wire::parse::parse;
 use sluice_wire::tcp::flag::{ACK, FIN, RST, SYN};
 use sluice_wire::{Tuple, V4, V6, proto};
@@ -43,6 +45,10 @@ impl Rng {
 
 /// Some of everything, as the seed has it.
 fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
+    let limits = SessionLimits {
+        open: (rng.below(2) == 0).then_some(NonZeroU32::MIN.saturating_add(2)),
+        per_second: None,
+    };
     let server = |host: &str, state| {
         Some(RealServer {
             name: format!("web/{host}"),
@@ -50,12 +56,22 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
             port: Some(8080),
             weight: 2,
             state,
+            limits,
         })
     };
     let scheduler = match rng.below(3) {
         0 => Scheduler::RoundRobin,
         1 => Scheduler::WeightedRoundRobin,
         _ => Scheduler::LeastConnections,
+    };
+    let tier = |members: &[u16]| Tier {
+        kind: TierKind::Pool,
+        scheduler: scheduler.clone(),
+        members: members.iter().copied().map(ServerId).collect(),
+    };
+    let tiers = match rng.below(2) {
+        0 => vec![tier(&[1, 2, 3])],
+        _ => vec![tier(&[2]), tier(&[1, 3])],
     };
     let persistence = (rng.below(3) == 0).then_some(Persistence {
         prefix_v4: 24,
@@ -100,8 +116,7 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
             name: "web".into(),
             ports: Some((80, 80)),
             mode: rng.pick(&[LbMode::Dnat, LbMode::Fullnat]),
-            scheduler,
-            members: vec![ServerId(1), ServerId(2), ServerId(3)],
+            tiers,
             persistence,
             snat_pool: None,
             timeouts: 0,
@@ -186,6 +201,8 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
             udp_replied: 200,
             icmp: 60,
             other: 60,
+            // What is sent when time passes is nothing that becomes of the packet.
+            on_expiry: OnExpiry::Silent,
         }],
         tcp: TcpPolicy {
             out_of_state: rng.pick(&[OutOfState::Drop, OutOfState::Adopt, OutOfState::Reset]),

@@ -43,6 +43,8 @@ pub(super) struct Paging {
 pub(super) struct Really {
     /// Without any condition, `DELETE` wants it in so many words: `all=true`.
     all: bool,
+    /// Tell both ends of TCP sessions by a reset.
+    reset: bool,
 }
 
 /// Which groups.
@@ -114,7 +116,8 @@ pub(super) async fn end(
         let why = "without a condition this ends all sessions; write all=true if that is meant";
         return Err(Problem::bad_request(why));
     }
-    match handle.call(Action::EndSessions(filter)).await? {
+    let reset = really.reset;
+    match handle.call(Action::EndSessions { filter, reset }).await? {
         Outcome::Ended(ended) => Ok(Json(ended)),
         _ => Err(mismatch()),
     }

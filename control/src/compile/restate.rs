@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sluice_dataplane::lb::maglev::MaglevTable;
-use sluice_dataplane::lb::rendezvous::Rendezvous;
-use sluice_dataplane::snapshot::{Scheduler, ServerId, ServerState, Snapshot};
+use sluice_dataplane::snapshot::{ServerId, ServerState, Snapshot, Tier};
 
 use super::Registry;
+use super::tiers::{self, Members};
 use crate::config::Config;
 use crate::health::{Standings, effective};
 
@@ -29,22 +28,35 @@ pub fn restate(
             server.state = state;
         }
     }
-    let concerned = |members: &[ServerId]| changes.iter().any(|(id, _)| members.contains(id));
-    for vs in &mut restated.virtual_servers {
-        if !concerned(&vs.members) {
+    let pools: Vec<Members> = config
+        .pools
+        .iter()
+        .map(|pool| Members {
+            servers: pool
+                .servers
+                .iter()
+                .filter_map(|server| {
+                    let name = format!("{}/{}", pool.name, server.name);
+                    Some((registry.server_by_name(&name)?, server.priority))
+                })
+                .collect(),
+            min_up: pool.min_up,
+        })
+        .collect();
+    let concerned = |tier: &Tier| changes.iter().any(|(id, _)| tier.members.contains(id));
+    let wanted = config.virtual_servers.iter();
+    for (vs, wanted) in restated.virtual_servers.iter_mut().zip(wanted) {
+        if !vs.tiers.iter().any(concerned) {
             continue;
         }
-        let (members, servers) = (&vs.members, &restated.servers);
-        match &mut vs.scheduler {
-            Scheduler::SourceHash(hash) => *hash = Rendezvous::build(members, servers),
-            Scheduler::Maglev(table) => {
-                *table = MaglevTable::build(table.size(), members, servers);
-            }
-            Scheduler::RoundRobin
-            | Scheduler::WeightedRoundRobin
-            | Scheduler::LeastConnections
-            | Scheduler::WeightedLeastConnections => {}
-        }
+        // Which groups are in use follows from who is up.
+        vs.tiers = tiers::tiers(
+            wanted.scheduler,
+            &pools[wanted.pool.0],
+            wanted.backup_pool.map(|pool| &pools[pool.0]),
+            registry.server_by_name(&format!("sorry:{}", wanted.name)),
+            &restated.servers,
+        );
     }
     let ends = changes.iter().any(|&(_, state)| state == ServerState::Down);
     Some((Arc::new(restated), ends))

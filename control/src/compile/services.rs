@@ -1,14 +1,13 @@
 //! Virtual servers, real servers, NAT and firewall: everything that has a name in counters.
 
 use sluice_dataplane::firewall;
-use sluice_dataplane::lb::maglev::MaglevTable;
-use sluice_dataplane::lb::rendezvous::Rendezvous;
 use sluice_dataplane::nat::rules::{self, Nat, SourceNat};
 use sluice_dataplane::snapshot::{
-    RealServer, Scheduler, ServerId, ServiceId, ServiceName, VirtualServer,
+    RealServer, ServerId, ServerState, ServiceId, ServiceName, SessionLimits, VirtualServer,
 };
 use sluice_dataplane::timeouts::Timeouts;
 
+use super::tiers::{self, Members};
 use super::{CompileError, Registry};
 use crate::config::{self, Config, Name, NewSource, TimeoutOverrides, ZoneIndex};
 
@@ -19,7 +18,7 @@ pub(super) struct Services<'a> {
     pub(super) names: Vec<Option<ServiceName>>,
     pub(super) servers: Vec<Option<RealServer>>,
     /// By pool in the configuration.
-    members: Vec<Vec<ServerId>>,
+    members: Vec<Members>,
     pub(super) timeouts: Vec<Timeouts>,
 }
 
@@ -46,11 +45,15 @@ impl<'a> Services<'a> {
                         port: server.port,
                         weight: server.weight,
                         state: server.state,
+                        limits: server.limits,
                     },
                 );
-                ids.push(id);
+                ids.push((id, server.priority));
             }
-            members.push(ids);
+            members.push(Members {
+                servers: ids,
+                min_up: pool.min_up,
+            });
         }
         let mut services = Self {
             config,
@@ -134,26 +137,16 @@ impl<'a> Services<'a> {
         let config = self.config;
         let compiled = config.virtual_servers.iter().map(|vs| {
             let service = self.service(VIRTUAL_SERVER, &vs.name)?;
-            let members = self.members[vs.pool.0].clone();
-            let scheduler = match vs.scheduler {
-                config::Scheduler::RoundRobin => Scheduler::RoundRobin,
-                config::Scheduler::WeightedRoundRobin => Scheduler::WeightedRoundRobin,
-                config::Scheduler::LeastConnections => Scheduler::LeastConnections,
-                config::Scheduler::WeightedLeastConnections => Scheduler::WeightedLeastConnections,
-                config::Scheduler::SourceHash => {
-                    Scheduler::SourceHash(Rendezvous::build(&members, &self.servers))
-                }
-                config::Scheduler::Maglev(size) => {
-                    Scheduler::Maglev(MaglevTable::build(size, &members, &self.servers))
-                }
-            };
+            let sorry = self.sorry_server(vs)?;
+            let of = |pool: config::PoolIndex| &self.members[pool.0];
+            let backup = vs.backup_pool.map(of);
+            let tiers = tiers::tiers(vs.scheduler, of(vs.pool), backup, sorry, &self.servers);
             Ok(VirtualServer {
                 service,
                 name: vs.name.as_str().to_owned(),
                 ports: vs.ports,
                 mode: vs.mode,
-                scheduler,
-                members,
+                tiers,
                 persistence: vs.persistence,
                 snat_pool: vs.snat_pool.map(|pool| pool.0 as u16),
                 timeouts: self.timeout_set(service, &vs.timeouts)?,
@@ -161,6 +154,29 @@ impl<'a> Services<'a> {
             })
         });
         compiled.collect()
+    }
+
+    /// The real server that stands in for all others.
+    fn sorry_server(
+        &mut self,
+        vs: &config::VirtualServer,
+    ) -> Result<Option<ServerId>, CompileError> {
+        let Some(sorry) = &vs.sorry_server else {
+            return Ok(None);
+        };
+        // No pool's name has a colon.
+        let name = format!("sorry:{}", vs.name);
+        let id = self.registry.server(&name)?;
+        let server = RealServer {
+            name,
+            address: sorry.address,
+            port: sorry.port,
+            weight: 1,
+            state: ServerState::Up,
+            limits: SessionLimits::default(),
+        };
+        put(&mut self.servers, id.0, server);
+        Ok(Some(id))
     }
 
     pub(super) fn nat(&mut self) -> Result<Nat, CompileError> {

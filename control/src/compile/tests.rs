@@ -133,8 +133,8 @@ fn services_are_found_and_named() {
         (vs.ports, vs.snat_pool, vs.clamp_mss),
         (Some((80, 80)), Some(0), Some(1440))
     );
-    assert_eq!(vs.members, [ServerId(1), ServerId(2)]);
-    let Scheduler::Maglev(table) = &vs.scheduler else {
+    assert_eq!(vs.tiers[0].members, [ServerId(1), ServerId(2)]);
+    let Scheduler::Maglev(table) = &vs.tiers[0].scheduler else {
         panic!("a Maglev table");
     };
     // web1 drains: web2 has all slots.
@@ -235,7 +235,10 @@ fn numbers_stay_with_their_names_across_changes() {
         after.virtual_servers[0].service,
         before.virtual_servers[0].service
     );
-    assert_eq!(after.virtual_servers[1].members, [ServerId(3), ServerId(2)]);
+    assert_eq!(
+        after.virtual_servers[1].tiers[0].members,
+        [ServerId(3), ServerId(2)]
+    );
     assert!(
         after.servers[1].is_none(),
         "web1 is gone, and nobody has its number"
@@ -256,8 +259,8 @@ fn numbers_stay_with_their_names_across_changes() {
     // And back: everything as it was.
     let back = compile(&first, &facts(&first), &mut registry, 3).expect("it compiles");
     assert_eq!(
-        back.virtual_servers[0].members,
-        before.virtual_servers[0].members
+        back.virtual_servers[0].tiers[0].members,
+        before.virtual_servers[0].tiers[0].members
     );
     assert_eq!(back.ports[2].zone, 2);
     assert_eq!(

@@ -58,7 +58,7 @@ fn unique<T: PartialEq>(
 
 fn names(config: &Config, top: &Place<'_>) {
     let firewall = top.key("firewall");
-    let lists: [(Place<'_>, Vec<&Name>); 9] = [
+    let lists: [(Place<'_>, Vec<&Name>); 10] = [
         (
             top.key("ha").key("group"),
             config.ha_groups.iter().map(|x| &x.name).collect(),
@@ -131,7 +131,12 @@ fn limits(config: &Config, top: &Place<'_>) {
     }
     let members = config.virtual_servers.iter();
     let members: usize = members
-        .map(|vs| config.pools[vs.pool.0].servers.len())
+        .map(|vs| {
+            let pools = [Some(vs.pool), vs.backup_pool];
+            let pools = pools.iter().flatten();
+            let servers = pools.map(|pool| config.pools[pool.0].servers.len());
+            servers.sum::<usize>() + usize::from(vs.sorry_server.is_some())
+        })
         .sum();
     if members > MAX_MEMBERS {
         top.key("virtual_server").wrong::<()>(

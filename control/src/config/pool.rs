@@ -1,9 +1,10 @@
 //! `[[pool]]` and `[[pool.server]]`: real servers.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use sluice_dataplane::snapshot::ServerState;
+use sluice_dataplane::snapshot::{ServerState, SessionLimits};
 
 use super::health_check::{host, named};
 use super::names::{CheckIndex, Name};
@@ -25,6 +26,9 @@ pub struct RawPool {
     /// `keep` or `end`: the sessions of a server that checks found down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_down: Option<String>,
+    /// Servers that should be available in the priority groups in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_up: Option<i64>,
     /// `[[pool.server]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server: Vec<RawServer>,
@@ -51,6 +55,12 @@ section! {
         check_port: i64,
         /// The host that checks by HTTP and gRPC name, and the name that TLS asks for.
         check_host: String,
+        /// Its priority group.
+        priority: i64,
+        /// Sessions that it has at most.
+        max_sessions: i64,
+        /// Sessions that it gets per second at most.
+        max_sessions_per_second: i64,
     }
 }
 
@@ -65,6 +75,8 @@ pub struct Pool {
     pub on_down: OnDown,
     /// All of one family, all different. May be empty.
     pub servers: Vec<Server>,
+    /// As long as fewer servers of the higher priority groups take sessions, the next group joins.
+    pub min_up: usize,
 }
 
 impl Pool {
@@ -95,10 +107,19 @@ pub struct Server {
     pub check_port: Option<u16>,
     /// The host that checks name, whatever they say.
     pub check_host: Option<String>,
+    /// Its priority group; the highest goes first.
+    pub priority: u8,
+    /// How many sessions it takes, of all virtual servers.
+    pub limits: SessionLimits,
 }
 
 /// Most real servers of one pool.
 pub(super) const MAX_SERVERS: usize = 1024;
+
+/// Largest `max_sessions`: more than any table of sessions holds.
+const MAX_SESSIONS: u32 = 1 << 30;
+/// Largest `max_sessions_per_second`: workers count them in twenty bits.
+const MAX_PER_SECOND: u32 = 1_000_000;
 
 impl RawPool {
     pub(super) fn check(&self, place: &Place<'_>) -> Option<Pool> {
@@ -117,7 +138,17 @@ impl RawPool {
                 format_args!("write up to {MAX_SERVERS}"),
             );
         }
+        let min_up = optional(self.min_up, |min_up| {
+            number::<usize>(min_up, 1..=MAX_SERVERS, &place.key("min_up"))
+        });
         let servers = list.each(&self.server, RawServer::check)?;
+        let one_group = servers.iter().all(|it| it.priority == servers[0].priority);
+        if self.min_up.is_some() && one_group {
+            return place.key("min_up").wrong(
+                "all servers are in one priority group",
+                "give some a `priority` above the others', or take `min_up` out",
+            );
+        }
         for (index, server) in servers.iter().enumerate() {
             let place = list.index(index);
             let first = &servers[0];
@@ -152,6 +183,7 @@ impl RawPool {
             checks: checks?,
             on_down: on_down?.unwrap_or_default(),
             servers,
+            min_up: min_up?.unwrap_or(1),
         })
     }
 }
@@ -188,6 +220,21 @@ impl RawServer {
         let check_host = optional(self.check_host.as_deref(), |text| {
             host(text, &place.key("check_host"))
         });
+        let priority = number::<u8>(
+            self.priority.unwrap_or(0),
+            0..=u8::MAX,
+            &place.key("priority"),
+        );
+        let most = |key: &str, given: Option<i64>, limit: u32| {
+            let given = optional(given, |given| number(given, 1..=limit, &place.key(key)))?;
+            Some(given.and_then(NonZeroU32::new))
+        };
+        let open = most("max_sessions", self.max_sessions, MAX_SESSIONS);
+        let per_second = most(
+            "max_sessions_per_second",
+            self.max_sessions_per_second,
+            MAX_PER_SECOND,
+        );
         Some(Server {
             checks: checks?,
             check_address: check_address?,
@@ -198,6 +245,11 @@ impl RawServer {
             port: port?,
             weight: weight?,
             state: state?.unwrap_or(ServerState::Up),
+            priority: priority?,
+            limits: SessionLimits {
+                open: open?,
+                per_second: per_second?,
+            },
         })
     }
 }

@@ -1,11 +1,12 @@
 //! `[timeouts]`, and the `timeouts` tables of services and rules.
 
 use sluice_dataplane::tcp::state::State;
-use sluice_dataplane::timeouts::Timeouts;
+use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
 
 use super::duration::milliseconds;
 use super::place::{Place, optional};
 use super::raw::section;
+use super::value::word;
 
 section! {
     /// `[timeouts]`, or `timeouts = { .. }` of a service or rule.
@@ -36,6 +37,8 @@ section! {
         icmp: String,
         /// Any other protocol.
         other: String,
+        /// `silent`, `reset` or `probe`: what the ends of a TCP session are told when it expires.
+        on_expiry: String,
     }
 }
 
@@ -52,6 +55,8 @@ pub struct TimeoutOverrides {
     pub icmp: Option<u32>,
     /// Any other protocol.
     pub other: Option<u32>,
+    /// What the ends of a TCP session are told when it expires.
+    pub on_expiry: Option<OnExpiry>,
 }
 
 impl TimeoutOverrides {
@@ -72,9 +77,13 @@ impl TimeoutOverrides {
             udp_replied: self.udp.unwrap_or(base.udp_replied),
             icmp: self.icmp.unwrap_or(base.icmp),
             other: self.other.unwrap_or(base.other),
+            on_expiry: self.on_expiry.unwrap_or(base.on_expiry),
         }
     }
 }
+
+/// Shortest time, in milliseconds, that leaves room for probes.
+const SHORTEST_PROBED: u32 = 10_000;
 
 impl RawTimeouts {
     pub(super) fn overrides(&self, place: &Place<'_>) -> Option<TimeoutOverrides> {
@@ -97,11 +106,26 @@ impl RawTimeouts {
         let udp = time("udp", &self.udp);
         let icmp = time("icmp", &self.icmp);
         let other = time("other", &self.other);
+        let on_expiry = optional(self.on_expiry.as_deref(), |text| {
+            let words = [
+                ("silent", OnExpiry::Silent),
+                ("reset", OnExpiry::Reset),
+                ("probe", OnExpiry::Probe),
+            ];
+            word(text, &words, &place.key("on_expiry"))
+        });
         let transitory = transitory?;
         let mut states = [None; 8];
         for (state, (value, own)) in states.iter_mut().zip(tcp).enumerate() {
             let inherits = state != State::Established as usize && state != State::Closed as usize;
             *value = own?.or(transitory.filter(|_| inherits));
+        }
+        let open = states[State::Established as usize];
+        if on_expiry == Some(Some(OnExpiry::Probe)) && open.is_some_and(|ms| ms < SHORTEST_PROBED) {
+            return place.key("on_expiry").wrong(
+                "too little time to probe in",
+                "write tcp_established = \"10s\" or more, or on_expiry = \"reset\"",
+            );
         }
         Some(TimeoutOverrides {
             tcp: states,
@@ -109,6 +133,7 @@ impl RawTimeouts {
             udp: udp?,
             icmp: icmp?,
             other: other?,
+            on_expiry: on_expiry?,
         })
     }
 }

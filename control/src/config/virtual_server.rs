@@ -27,6 +27,10 @@ section! {
         protocol: String,
         /// The pool of real servers.
         pool: String,
+        /// The pool for what that one cannot take.
+        backup_pool: String,
+        /// The real server for what no pool can take.
+        sorry_server: RawSorryServer,
         /// `dnat`, `fullnat` or `dsr`.
         mode: String,
         /// How the real server of a new session is chosen.
@@ -54,6 +58,25 @@ section! {
         /// The same for IPv6.
         prefix_v6: i64,
     }
+}
+
+section! {
+    /// `sorry_server = { .. }`
+    pub struct RawSorryServer {
+        /// Its address.
+        address: String,
+        /// Its port.
+        port: i64,
+    }
+}
+
+/// The real server that gets what no pool can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SorryServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` keeps the client's destination port.
+    pub port: Option<u16>,
 }
 
 /// How the real server of a new session is chosen.
@@ -86,6 +109,10 @@ pub struct VirtualServer {
     pub ports: Option<PortRange>,
     /// The pool of real servers.
     pub pool: PoolIndex,
+    /// The pool for what that one cannot take.
+    pub backup_pool: Option<PoolIndex>,
+    /// The real server for what no pool can take.
+    pub sorry_server: Option<SorryServer>,
     /// What happens to the packets.
     pub mode: LbMode,
     /// How the real server of a new session is chosen.
@@ -113,6 +140,12 @@ impl RawVirtualServer {
         let pool = place
             .required("pool", &self.pool, "\"web\"")
             .and_then(|pool| place.names().pool(pool, &place.key("pool")));
+        let backup_pool = optional(self.backup_pool.as_deref(), |pool| {
+            place.names().pool(pool, &place.key("backup_pool"))
+        });
+        let sorry_server = optional(self.sorry_server.as_ref(), |sorry| {
+            sorry.check(&place.key("sorry_server"))
+        });
         let mode = self.mode(place);
         let scheduler = self.scheduler(place);
         let persistence = optional(self.persistence.as_ref(), |persistence| {
@@ -143,6 +176,8 @@ impl RawVirtualServer {
             protocol,
             ports,
             pool: pool?,
+            backup_pool: backup_pool?,
+            sorry_server: sorry_server?,
             mode,
             scheduler: scheduler?,
             persistence: persistence?,
@@ -219,6 +254,21 @@ impl RawVirtualServer {
                 format_args!("write {}", why.nearest),
             ),
         }
+    }
+}
+
+impl RawSorryServer {
+    fn check(&self, place: &Place<'_>) -> Option<SorryServer> {
+        let address = place
+            .required("address", &self.address, "\"10.0.0.99\"")
+            .and_then(|text| address(text, &place.key("address")));
+        let port = optional(self.port, |port| {
+            number::<u16>(port, 1..=u16::MAX, &place.key("port"))
+        });
+        Some(SorryServer {
+            address: address?,
+            port: port?,
+        })
     }
 }
 

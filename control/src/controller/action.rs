@@ -64,7 +64,12 @@ pub enum Action {
     /// A page of sessions.
     ListSessions(SessionQuery),
     /// End the sessions that match.
-    EndSessions(SessionFilter),
+    EndSessions {
+        /// Which.
+        filter: SessionFilter,
+        /// Both ends of those that are TCP are told by a reset.
+        reset: bool,
+    },
     /// Add up all sessions that match.
     Survey(SessionFilter, Question),
     /// How busy workers are.

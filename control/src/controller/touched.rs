@@ -74,7 +74,10 @@ fn concerned(changes: &[Difference], old: &RawConfig) -> Concerned {
                     "persistence",
                     "clamp_mss",
                 ];
-                if !harmless.iter().any(|harmless| key.starts_with(harmless)) {
+                // Who stands in for the pool has no sessions before there is one.
+                let stands_in = ["backup_pool", "sorry_server"].contains(&key);
+                let harmless = harmless.iter().any(|harmless| key.starts_with(harmless));
+                if !(harmless || stands_in && change.op == Op::Add) {
                     all.services.insert(format!("virtual_server/{name}"));
                 }
             }
@@ -134,7 +137,8 @@ fn pool(old: &RawConfig, pool: &str, change: &Difference, all: &mut Concerned) {
                 "" => change.op == Op::Remove,
                 "state" => change.new.as_ref().is_some_and(|state| state == "down"),
                 // Who is found down by it, nobody knows before.
-                "weight" | "check_address" | "check_port" | "check_host" => false,
+                "weight" | "priority" | "max_sessions" | "max_sessions_per_second" => false,
+                "check_address" | "check_port" | "check_host" => false,
                 key if key.starts_with("health_check") => false,
                 _ => true,
             };

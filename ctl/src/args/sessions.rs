@@ -44,6 +44,9 @@ pub(crate) enum Sessions {
         /// Really all, without a condition
         #[arg(long)]
         all: bool,
+        /// Tell both ends of TCP sessions by a reset
+        #[arg(long)]
+        reset: bool,
     },
 }
 

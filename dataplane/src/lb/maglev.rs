@@ -78,6 +78,9 @@ fn is_prime(n: u32) -> bool {
             .all(|d| !n.is_multiple_of(d))
 }
 
+/// Slots looked at for a member that is not full.
+const WALK: usize = 64;
+
 /// A lookup table from hash to the index of a pool member.
 #[derive(Debug, Clone)]
 pub struct MaglevTable {
@@ -132,8 +135,16 @@ impl MaglevTable {
     /// The member for a hash, in constant time; `None` when none may take sessions.
     #[inline]
     pub fn get(&self, hash: u64) -> Option<u16> {
+        self.walk(hash).next()
+    }
+
+    /// The members of that slot and the ones after it, a bounded number of them: whom to ask when
+    /// the first is full. Members come as often as they have slots there.
+    #[inline]
+    pub fn walk(&self, hash: u64) -> impl Iterator<Item = u16> + '_ {
         let at = (u128::from(hash) * self.slots.len() as u128) >> 64;
-        self.slots.get(at as usize).copied()
+        let (behind, ahead) = self.slots.split_at(at as usize);
+        ahead.iter().chain(behind).copied().take(WALK)
     }
 
     /// How many slots it was made with, whether or not any member may take sessions now.

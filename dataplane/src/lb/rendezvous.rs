@@ -36,10 +36,10 @@ impl Rendezvous {
         }
     }
 
-    /// The server for a client's hash; `None` when none may take sessions.
-    pub fn get(&self, client: u64) -> Option<ServerId> {
+    /// The server for a client's hash, of those for which there is `room`; `None` when there is none.
+    pub fn get(&self, client: u64, room: impl Fn(ServerId) -> bool) -> Option<ServerId> {
         let mut best = None;
-        for entry in &self.members {
+        for entry in self.members.iter().filter(|entry| room(entry.server)) {
             // -ln(u) / weight is exponential with that rate: the least of several is this server's
             // with a probability of its weight over all weights.
             let draw = neg_ln(hash::spread(client ^ entry.name)) / entry.weight;

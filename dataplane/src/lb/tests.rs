@@ -6,10 +6,12 @@ use sluice_wire::proto::TCP;
 
 use super::*;
 use crate::io::memory::Heap;
-use crate::snapshot::{LbMode, Persistence, ServiceId};
+use crate::snapshot::{LbMode, Persistence, ServiceId, SessionLimits, TierKind};
 use loads::{Board, Tally};
 use maglev::{MaglevTable, TableSize};
 use rendezvous::Rendezvous;
+
+mod overload;
 
 const LIMITS: Limits = Limits {
     services: 16,
@@ -27,6 +29,7 @@ fn servers(weights: &[u16]) -> Vec<Option<RealServer>> {
             port: Some(8080),
             weight,
             state: ServerState::Up,
+            limits: SessionLimits::default(),
         })
     };
     std::iter::once(None)
@@ -41,8 +44,11 @@ fn vs(service: u16, scheduler: Scheduler, members: &[u16]) -> VirtualServer {
         name: format!("vs{service}"),
         ports: Some((80, 80)),
         mode: LbMode::Dnat,
-        scheduler,
-        members: members.iter().copied().map(ServerId).collect(),
+        tiers: vec![Tier {
+            kind: TierKind::Pool,
+            scheduler,
+            members: members.iter().copied().map(ServerId).collect(),
+        }],
         persistence: None,
         snat_pool: None,
         timeouts: 0,
@@ -73,7 +79,7 @@ fn from(host: u8, sport: u16) -> Tuple {
 /// The next `n` picks, each opened.
 fn picks(balancer: &mut Balancer, vs: &VirtualServer, n: usize, now: u32) -> Vec<u16> {
     let pick = |i| {
-        let server = balancer.pick(vs, &from(1, i as u16), now).unwrap();
+        let server = balancer.pick(vs, &from(1, i as u16), now).unwrap().server;
         balancer.opened(server);
         server.0
     };
@@ -112,7 +118,7 @@ fn workers_start_at_different_servers() {
         };
         let mut firsts: Vec<u16> = (0..4).map(first).collect();
         firsts.sort_unstable();
-        assert_eq!(firsts, [1, 2, 3, 4], "{:?}", vs.scheduler);
+        assert_eq!(firsts, [1, 2, 3, 4], "{:?}", vs.tiers[0].scheduler);
     }
 }
 
@@ -133,9 +139,13 @@ fn without_a_server_that_takes_sessions_there_is_no_pick() {
         ] {
             let vs = vs(1, scheduler, members);
             let (mut lb, _) = balancer(0, 1, &[]);
-            assert_eq!(lb.pick(&vs, &from(1, 1), 0), None, "no snapshot yet");
+            assert_eq!(
+                lb.pick(&vs, &from(1, 1), 0),
+                Err(NoServer::NoneUp),
+                "no snapshot yet"
+            );
             lb.lay_out(std::slice::from_ref(&vs), &servers);
-            assert_eq!(lb.pick(&vs, &from(1, 1), 0), None);
+            assert_eq!(lb.pick(&vs, &from(1, 1), 0), Err(NoServer::NoneUp));
         }
     }
 }
@@ -250,7 +260,7 @@ fn ties_go_round() {
     lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
     // Every session ends before the next begins, so that all are idle each time.
     let mut one_by_one = || {
-        let server = lb.pick(&vs, &from(1, 1), 0).unwrap();
+        let server = lb.pick(&vs, &from(1, 1), 0).unwrap().server;
         lb.opened(server);
         lb.closed(server);
         server.0
@@ -271,7 +281,7 @@ fn source_hash_is_the_same_everywhere() {
     let mut lb = Balancer::new(&mut Heap, &LIMITS, (0, 1), loads, other_secret).unwrap();
     lb.lay_out(std::slice::from_ref(&vs), &servers);
     let hosts: [u8; 16] = std::array::from_fn(|host| host as u8);
-    let goes = hosts.map(|host| lb.pick(&vs, &from(host, 1), 0).unwrap().0);
+    let goes = hosts.map(|host| lb.pick(&vs, &from(host, 1), 0).unwrap().server.0);
     assert_eq!(goes, [2, 2, 2, 2, 1, 1, 3, 2, 2, 3, 1, 3, 2, 2, 2, 1]);
 }
 
@@ -290,7 +300,7 @@ fn source_hash_goes_by_address_and_maglev_by_port_as_well() {
         let (mut lb, _) = balancer(worker, 2, &[]);
         lb.lay_out(&both, &servers);
         let mut picks: Vec<_> = (0..200)
-            .map(|port| lb.pick(vs, &from(7, port), 0).unwrap())
+            .map(|port| lb.pick(vs, &from(7, port), 0).unwrap().server)
             .collect();
         let in_order = picks.clone();
         picks.sort_unstable();
@@ -334,7 +344,7 @@ fn a_client_comes_back_to_its_server_until_its_time_is_up() {
     let start = u32::MAX - 1500;
     let mut pick = |net, host, after: u32| {
         let now = start.wrapping_add(after);
-        lb.pick(&vs, &from_net(net, host), now).unwrap().0
+        lb.pick(&vs, &from_net(net, host), now).unwrap().server.0
     };
     assert_eq!(pick(1, 10, 0), 1);
     assert_eq!(pick(2, 10, 1), 2, "another network");
@@ -348,7 +358,7 @@ fn persistence_is_per_virtual_server() {
     let both = [persistent(1), persistent(2)];
     let (mut lb, _) = balancer(0, 1, &[]);
     lb.lay_out(&both, &servers(&[1, 1, 1]));
-    let mut pick = |at: usize, net| lb.pick(&both[at], &from_net(net, 1), 0).unwrap().0;
+    let mut pick = |at: usize, net| lb.pick(&both[at], &from_net(net, 1), 0).unwrap().server.0;
     assert_eq!([pick(0, 1), pick(0, 2), pick(0, 3)], [1, 2, 3]);
     assert_eq!([pick(1, 3), pick(1, 2), pick(1, 1)], [1, 2, 3]);
     assert_eq!([pick(0, 1), pick(0, 2), pick(0, 3)], [1, 2, 3]);
@@ -364,20 +374,29 @@ fn a_client_whose_server_takes_no_sessions_gets_another_for_good() {
         |servers, _| servers[1].as_mut().unwrap().state = ServerState::Down,
         |servers, _| servers[1].as_mut().unwrap().weight = 0,
         |servers, _| servers[1] = None,
-        |_, vs| vs.members.retain(|&id| id != ServerId(1)),
+        |_, vs| vs.tiers[0].members.retain(|&id| id != ServerId(1)),
     ];
     for leave in leaves {
         let (mut vs, mut servers) = (persistent(1), servers(&[1, 1, 1]));
         let (mut lb, _) = balancer(0, 1, &[]);
         lb.lay_out(std::slice::from_ref(&vs), &servers);
         let before = (vs.clone(), servers.clone());
-        assert_eq!(lb.pick(&vs, &from_net(1, 1), 0), Some(ServerId(1)));
+        assert_eq!(
+            lb.pick(&vs, &from_net(1, 1), 0).unwrap().server,
+            ServerId(1)
+        );
         leave(&mut servers, &mut vs);
         lb.lay_out(std::slice::from_ref(&vs), &servers);
-        assert_eq!(lb.pick(&vs, &from_net(1, 1), 1), Some(ServerId(2)));
+        assert_eq!(
+            lb.pick(&vs, &from_net(1, 1), 1).unwrap().server,
+            ServerId(2)
+        );
         let (vs, servers) = before;
         lb.lay_out(std::slice::from_ref(&vs), &servers);
-        assert_eq!(lb.pick(&vs, &from_net(1, 1), 2), Some(ServerId(2)));
+        assert_eq!(
+            lb.pick(&vs, &from_net(1, 1), 2).unwrap().server,
+            ServerId(2)
+        );
     }
 }
 
@@ -387,7 +406,7 @@ fn a_full_memory_of_clients_costs_persistence_and_no_session() {
     let (mut lb, _) = balancer(0, 1, &[]);
     lb.lay_out(std::slice::from_ref(&vs), &servers(&[1, 1, 1]));
     for net in 0..20 {
-        assert!(lb.pick(&vs, &from_net(net, 1), 0).is_some());
+        assert!(lb.pick(&vs, &from_net(net, 1), 0).is_ok());
     }
     let full = Occupancy {
         clients: LIMITS.clients,
@@ -395,14 +414,17 @@ fn a_full_memory_of_clients_costs_persistence_and_no_session() {
         refused: 4,
     };
     assert_eq!(lb.occupancy(), full);
-    assert_eq!(lb.pick(&vs, &from_net(0, 1), 999), Some(ServerId(1)));
-    lb.sweep(1000, LIMITS.clients);
+    assert_eq!(
+        lb.pick(&vs, &from_net(0, 1), 999).unwrap().server,
+        ServerId(1)
+    );
+    lb.tick(1000, LIMITS.clients);
     assert_eq!(
         lb.occupancy().clients,
         1,
         "only who came back at 999 is left"
     );
-    assert!(lb.pick(&vs, &from_net(30, 1), 1000).is_some());
+    assert!(lb.pick(&vs, &from_net(30, 1), 1000).is_ok());
     assert_eq!(lb.occupancy().refused, 4);
 }
 
@@ -424,23 +446,16 @@ fn counts_survive_what_should_not_happen() {
 }
 
 #[test]
-fn what_there_is_no_room_for_is_refused_by_name() {
-    let fits = vs(15, Scheduler::RoundRobin, &[1; 16]);
-    let one = std::slice::from_ref(&fits);
-    assert_eq!(LIMITS.admit(one, &servers(&[1; 15])), Ok(()));
-    let refused = |virtual_servers: &[VirtualServer], servers: &[_]| {
-        let over = LIMITS.admit(virtual_servers, servers).unwrap_err();
-        (over.what, over.found, over.room)
-    };
-    assert_eq!(refused(one, &servers(&[1; 16])), ("real servers", 17, 16));
-    let id = [vs(16, Scheduler::RoundRobin, &[])];
-    assert_eq!(refused(&id, &[]), ("services", 17, 16));
-    let members = [fits.clone(), vs(1, Scheduler::RoundRobin, &[1])];
-    assert_eq!(refused(&members, &[]), ("pool members", 17, 16));
-
-    // If it is sent all the same, the ones that fit work and the others have no server.
+fn virtual_servers_for_which_there_is_no_room_have_no_server_and_harm_no_other() {
+    let members = [
+        vs(15, Scheduler::RoundRobin, &[1; 16]),
+        vs(1, Scheduler::RoundRobin, &[1]),
+        vs(16, Scheduler::RoundRobin, &[1]),
+    ];
     let (mut lb, _) = balancer(0, 1, &[]);
     lb.lay_out(&members, &servers(&[1]));
     assert_eq!(picks(&mut lb, &members[0], 2, 0), [1, 1]);
-    assert_eq!(lb.pick(&members[1], &from(1, 1), 0), None);
+    for vs in &members[1..] {
+        assert_eq!(lb.pick(vs, &from(1, 1), 0), Err(NoServer::NoneUp));
+    }
 }

@@ -46,7 +46,7 @@ pub fn server_port(vs: &VirtualServer, server: &RealServer, arrives: &Tuple) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Scheduler, ServerState, ServiceId};
+    use crate::snapshot::{Scheduler, ServerState, ServiceId, SessionLimits, Tier, TierKind};
 
     const CLIENT: &str = "198.51.100.7";
     const VIP: &str = "192.0.2.1";
@@ -72,8 +72,11 @@ mod tests {
             name: "web".into(),
             ports,
             mode,
-            scheduler: Scheduler::RoundRobin,
-            members: vec![],
+            tiers: vec![Tier {
+                kind: TierKind::Pool,
+                scheduler: Scheduler::RoundRobin,
+                members: vec![],
+            }],
             persistence: None,
             snat_pool: None,
             timeouts: 0,
@@ -85,6 +88,7 @@ mod tests {
             port,
             weight: 1,
             state: ServerState::Up,
+            limits: SessionLimits::default(),
         };
         let arrives = tuple(proto, (CLIENT, 40_000), (VIP, dport));
         let lease = Some(("10.0.1.254".parse().unwrap(), 2048));

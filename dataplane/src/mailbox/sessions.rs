@@ -72,6 +72,8 @@ pub struct EndRequest {
     pub filter: Filter,
     /// Of those, only such whose real server keeps none: it is down, or gone.
     pub homeless: bool,
+    /// Both ends of a TCP session are told by a reset.
+    pub reset: bool,
     /// Where the worker is; `None` in the answer.
     pub cursor: Option<Cursor>,
     /// How many were ended.
@@ -85,9 +87,16 @@ impl EndRequest {
             request,
             filter,
             homeless: false,
+            reset: false,
             cursor: Some(Cursor::default()),
             ended: 0,
         }
+    }
+
+    /// Has both ends told, or not.
+    #[must_use]
+    pub fn telling(self, reset: bool) -> Self {
+        Self { reset, ..self }
     }
 }
 

@@ -5,10 +5,11 @@
 //! it. What is needed only when a session is opened, listed or ended is in [`Cold`], in an array of
 //! its own.
 
-use sluice_wire::{Family, Key, Tuple};
+use sluice_wire::{Family, Key, Tuple, proto};
 use zerocopy::FromZeros;
 
 use crate::snapshot::{ServerId, ServiceId};
+use crate::tcp::state::State;
 
 /// Index of a [`crate`] path: next hop plus accounting, cached by the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, FromZeros)]
@@ -192,6 +193,15 @@ impl<F: Family> Session<F> {
     #[inline]
     pub fn is_replica(&self) -> bool {
         self.flows[0].flags & flags::REPLICA != 0
+    }
+
+    /// Whether it is TCP that is closed: what it waits for are stragglers, and its hosts have nothing
+    /// to do with it any more. Nothing leads out of this but the session's end.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        let [flow, _] = &self.flows;
+        flow.proto == proto::TCP
+            && matches!(State::from_u8(flow.state), State::TimeWait | State::Closed)
     }
 
     /// Milliseconds since the last packet of either direction, or since it was opened.

@@ -227,10 +227,15 @@ impl RateLimit {
 
     /// Whether one more may be sent at `now` (milliseconds); if so, it is counted.
     pub fn allow(&mut self, now: u32) -> bool {
+        self.allow_many(now, 1)
+    }
+
+    /// The same of several at once: all of them or none. More than come at once never do.
+    pub fn allow_many(&mut self, now: u32, messages: u32) -> bool {
         let passed = now.wrapping_sub(self.refilled).min(1000);
         self.refilled = now;
         self.tokens = (self.tokens.saturating_add(passed * self.per_s)).min(self.most());
-        match self.tokens.checked_sub(1000) {
+        match self.tokens.checked_sub(messages.saturating_mul(1000)) {
             Some(rest) => {
                 self.tokens = rest;
                 true

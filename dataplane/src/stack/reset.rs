@@ -1,13 +1,13 @@
 //! Refusing TCP segments with a reset.
 
-use sluice_wire::bytes::{be16, put, put_be16, put_be32, put_ne16};
+use sluice_wire::bytes::be16;
 use sluice_wire::parse::{Kind, Parsed};
-use sluice_wire::proto::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use sluice_wire::{Family, Sum, V4, V6, ipv4, ipv6, tcp};
+use sluice_wire::{Family, MacAddr, V4, V6, tcp};
 
 use crate::io::Frame;
 use crate::snapshot::Port;
-use crate::stack::{TTL, ether};
+use crate::stack::ether;
+use crate::stack::segment::{self, Bare, Header};
 
 /// Turns a segment that belongs to no connection into the reset that a closed port would answer
 /// (RFC 9293 section 3.10.7.1), to be sent out by the port it came in by, to the station that sent
@@ -27,71 +27,53 @@ fn answer<F: Frame>(frame: &mut F, parsed: &Parsed, port: &Port) -> Option<()> {
     }
     let l4 = usize::from(parsed.l4);
     let (sport, dport) = (be16(frame.bytes(), l4 + 2)?, be16(frame.bytes(), l4)?);
-    let mut reset = [0; tcp::MIN_LEN];
-    put_be16(&mut reset, 0, sport);
-    put_be16(&mut reset, 2, dport);
-    put(&mut reset, 12, [(tcp::MIN_LEN as u8 / 4) << 4]);
+    let ports = u32::from_ne_bytes(zerocopy::transmute!([
+        sport.to_be_bytes(),
+        dport.to_be_bytes()
+    ]));
+    let mut reset = Bare {
+        ports,
+        seq: 0,
+        ack: 0,
+        flags: tcp::flag::RST,
+        window: 0,
+    };
     if segment.flags & tcp::flag::ACK != 0 {
-        put_be32(&mut reset, 4, segment.ack);
-        put(&mut reset, tcp::FLAGS, [tcp::flag::RST]);
+        reset.seq = segment.ack;
     } else {
-        put_be32(&mut reset, 8, segment.end());
-        put(&mut reset, tcp::FLAGS, [tcp::flag::RST | tcp::flag::ACK]);
+        reset.ack = segment.end();
+        reset.flags |= tcp::flag::ACK;
     }
-    // The pseudo-header's sum does not depend on which address is which.
-    let start = if parsed.v6 {
+    if parsed.v6 {
         let addrs = V6::swap(parsed.key_v6(frame.bytes(), 0).addrs);
-        let ip = ipv6::Build {
-            traffic_class: 0,
-            payload_len: tcp::MIN_LEN as u16,
-            next: proto::TCP,
-            hop_limit: TTL,
-            addrs,
-        };
-        seal(
-            &mut reset,
-            Sum::ZERO.pseudo::<V6>(addrs, proto::TCP, tcp::MIN_LEN as u32),
-        );
-        let l3 = ether::readdress(frame, parsed.l3, port, to, ETHERTYPE_IPV6)?;
-        if !frame.set_len(l3 + ipv6::HEADER_LEN + tcp::MIN_LEN) {
-            return None;
-        }
-        put(frame.bytes_mut(), l3, ip.bytes());
-        l3 + ipv6::HEADER_LEN
+        place::<V6, F>(frame, parsed, port, to, &reset, addrs)
     } else {
         let addrs = V4::swap(parsed.key_v4(frame.bytes(), 0).addrs);
-        let ip = ipv4::Build {
-            total_len: (ipv4::MIN_LEN + tcp::MIN_LEN) as u16,
-            tos: 0,
-            id: 0,
-            fragment: ipv4::DONT_FRAGMENT,
-            ttl: TTL,
-            proto: proto::TCP,
-            addrs,
-        };
-        seal(
-            &mut reset,
-            Sum::ZERO.pseudo::<V4>(addrs, proto::TCP, tcp::MIN_LEN as u32),
-        );
-        let l3 = ether::readdress(frame, parsed.l3, port, to, ETHERTYPE_IPV4)?;
-        if !frame.set_len(l3 + ipv4::MIN_LEN + tcp::MIN_LEN) {
-            return None;
-        }
-        put(frame.bytes_mut(), l3, ip.bytes());
-        l3 + ipv4::MIN_LEN
-    };
-    put(frame.bytes_mut(), start, reset);
-    Some(())
+        place::<V4, F>(frame, parsed, port, to, &reset, addrs)
+    }
 }
 
-fn seal(reset: &mut [u8; tcp::MIN_LEN], pseudo: Sum) {
-    let checksum = pseudo.bytes(reset).checksum();
-    put_ne16(reset, tcp::CHECKSUM, checksum);
+/// Puts the reset in the place of the segment that it answers.
+fn place<N: Header, F: Frame>(
+    frame: &mut F,
+    parsed: &Parsed,
+    port: &Port,
+    to: MacAddr,
+    reset: &Bare,
+    addrs: N::Addrs,
+) -> Option<()> {
+    let l3 = ether::readdress(frame, parsed.l3, port, to, N::ETHERTYPE)?;
+    if !frame.set_len(l3 + segment::len::<N>()) {
+        return None;
+    }
+    reset.write::<N>(frame.bytes_mut().get_mut(l3..)?, addrs);
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use sluice_wire::tcp::flag::{ACK, FIN, PSH, RST, SYN};
+    use sluice_wire::{Sum, proto};
 
     use super::*;
     use crate::io::memory::VecFrame;

@@ -5,6 +5,7 @@ use sluice_wire::{proto, tcp as wire};
 
 use super::Worker;
 use super::burst::Packet;
+use super::farewell::Outlook;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::io::{Frame, Io};
@@ -100,17 +101,25 @@ impl<I: Io> Worker<I> {
     /// The session's state changed, and with it the time it has left.
     #[cold]
     pub(super) fn reschedule<F: PerFamily>(&mut self, id: SessionId) {
-        let table = F::table_mut(&mut self.tables);
-        if let Some(session) = table.session(id) {
-            let [flow, _] = &session.flows;
-            let limit = self.snapshot.timeout(flow.timeouts, flow.proto, flow.state);
-            table.set_deadline(id, self.now, limit);
-        }
+        let Some(session) = F::table(&self.tables).session(id) else {
+            return;
+        };
+        let left = match self.outlook::<F>(session) {
+            Outlook::Over => 0,
+            Outlook::Probe { again, .. } | Outlook::Later(again) => again,
+        };
+        F::table_mut(&mut self.tables).set_deadline(id, self.now, left);
     }
 
-    /// The same, and the peer is told.
+    /// The same, and the peer is told. A real server is rid of a session that is over.
     #[cold]
     pub(super) fn moved<F: PerFamily>(&mut self, id: SessionId) {
+        let table = F::table(&self.tables);
+        if let Some((session, cold)) = table.session(id).zip(table.cold(id))
+            && session.is_over()
+        {
+            self.balancer.closed(cold.server);
+        }
         self.reschedule::<F>(id);
         self.tell_change::<F>(id);
     }

@@ -204,10 +204,17 @@ impl<I: Io> Worker<I> {
                 more = Some(id.0);
             }
         });
+        let mut ended = 0;
         for &id in &found {
+            if request.reset && !self.reset_ends::<F>(id) {
+                // As fast as resets may be sent: the rest is for a later poll.
+                more = Some(id.0);
+                break;
+            }
             self.end_session::<F>(id);
+            ended += 1;
         }
-        (more.or(next), found.len() as u64)
+        (more.or(next), ended)
     }
 
     fn list_neighbours(&mut self, page: &mut NeighbourPage) -> bool {

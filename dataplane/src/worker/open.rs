@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
+use super::choose::choose;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
 use super::tables::PerFamily;
@@ -124,11 +125,7 @@ impl<I: Io> Worker<I> {
             let missing = DropReason::NoRealServer;
             let servers = &self.snapshot.virtual_servers;
             let vs = servers.get(usize::from(index)).ok_or(missing)?;
-            server = self.balancer.pick(vs, tuple, self.now).ok_or_else(|| {
-                self.tally
-                    .session(vs.service, ServerId::NONE, Fate::Refused);
-                missing
-            })?;
+            server = choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now)?;
             if vs.persistence.is_some() {
                 self.tell_client(index, tuple.src, server);
             }

@@ -190,8 +190,8 @@ pub(super) fn renewal(
         Destination::VirtualServer(index) => {
             let virtual_server = snapshot.virtual_servers.get(usize::from(index))?;
             let real = snapshot.servers.get(usize::from(server.0))?.as_ref()?;
-            if !virtual_server.members.contains(&server) || !plan::keeps_sessions(snapshot, server)
-            {
+            let mut members = virtual_server.members();
+            if !members.any(|member| member == server) || !plan::keeps_sessions(snapshot, server) {
                 return None;
             }
             let expected = crate::lb::translate::to_server(virtual_server, real, arrives, None);

@@ -10,6 +10,7 @@ use crate::io::{Memory, OutOfMemory};
 use crate::map::ExpiringMap;
 use crate::session::table::{MAX_TIMEOUT, Table};
 use crate::stack::neighbour::Neighbours;
+use crate::stack::segment::Header;
 
 /// How long a registration is kept without packets, milliseconds. It outlives sessions, which end it
 /// themselves; this clears those whose end got lost in a full ring.
@@ -117,7 +118,7 @@ fn unregister<F: Family>(
 }
 
 /// Picks what belongs to a family, so that the stations of a packet's way are written once.
-pub(super) trait PerFamily: Told {
+pub(super) trait PerFamily: Told + Header {
     fn table(tables: &Tables) -> &Table<Self>;
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// The worker that registered the tuple.

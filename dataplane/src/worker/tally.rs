@@ -11,9 +11,12 @@ pub(super) enum Fate {
     Refused,
     /// No NAT port was free.
     Exhausted,
+    /// It went to a tier after the first.
+    Overflowed,
 }
 
-const FATES: usize = 4;
+/// How many there are.
+const FATES: usize = 5;
 
 /// Counts by id, and which ids have any.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ impl Fates {
                 FlowCounter::Ended,
                 FlowCounter::Refused,
                 FlowCounter::NatExhausted,
+                FlowCounter::Overflowed,
             ];
             for (name, count) in names.into_iter().zip(counts) {
                 writer.add(slot(id, name), u64::from(count));

@@ -6,6 +6,7 @@
 use arrayvec::ArrayVec;
 
 use super::Worker;
+use super::farewell::Outlook;
 use super::tables::PerFamily;
 use super::tally::Fate;
 use crate::counters::DropReason;
@@ -16,6 +17,7 @@ use crate::published::{FlowCounter, PortCounter, Slot, WorkerCounter, Writer};
 use crate::session::flow::{Cold, PathId, Session, UNCHECKED};
 use crate::session::table::{DUE, SessionId};
 use crate::snapshot::{ServerId, ServiceId};
+use crate::timeouts::OnExpiry;
 
 /// All deadlines are looked at within so many milliseconds.
 const SWEEP_MS: usize = 1000;
@@ -81,7 +83,7 @@ impl<I: Io> Worker<I> {
         self.tables
             .sweep_host(self.now, CONNECTIONS_PER_TICK, &mut self.neighbours);
         self.mappings.expire(self.now, MAPPINGS_PER_TICK);
-        self.balancer.sweep(self.now, CLIENTS_PER_TICK);
+        self.balancer.tick(self.now, CLIENTS_PER_TICK);
         self.ha_tick();
         self.publish();
     }
@@ -137,19 +139,26 @@ impl<I: Io> Worker<I> {
         let Some(session) = F::table(&self.tables).session(id) else {
             return;
         };
-        let [original, reply] = &session.flows;
-        let idle = |seen: u32| self.now.wrapping_sub(seen);
-        let idle = idle(original.seen).min(idle(reply.seen));
-        let limit = self
-            .snapshot
-            .timeout(original.timeouts, original.proto, original.state);
-        if idle >= limit {
-            self.end_session::<F>(id);
-        } else {
-            let table = F::table_mut(&mut self.tables);
-            table.set_deadline(id, self.now, limit - idle);
-            self.tell_change::<F>(id);
-        }
+        let again = match self.outlook::<F>(session) {
+            Outlook::Over => {
+                let set = session.flows[0].timeouts;
+                let policy = self.snapshot.timeout_set(set).map(|set| set.on_expiry);
+                let tell = policy.is_some_and(|policy| policy != OnExpiry::Silent);
+                if tell && !self.reset_ends::<F>(id) {
+                    self.counters.count(WorkerCounter::ExpiryLimited);
+                }
+                return self.end_session::<F>(id);
+            }
+            Outlook::Probe { quiet, again } => {
+                if !self.probe_ends::<F>(id, quiet) {
+                    self.counters.count(WorkerCounter::ExpiryLimited);
+                }
+                again
+            }
+            Outlook::Later(again) => again,
+        };
+        F::table_mut(&mut self.tables).set_deadline(id, self.now, again);
+        self.tell_change::<F>(id);
     }
 
     /// Ends a session: out of the table, its references given back, other workers told.
@@ -173,7 +182,8 @@ impl<I: Io> Worker<I> {
         for flow in &session.flows {
             self.release_path(flow.path);
         }
-        if cold.server != ServerId::NONE {
+        // Of one that is over, the server was rid when it came to that: see `moved`.
+        if !session.is_over() {
             self.balancer.closed(cold.server);
         }
         let [original, reply] = &session.flows;

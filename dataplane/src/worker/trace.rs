@@ -312,7 +312,8 @@ impl<I: Io> Worker<I> {
             let missing = DropReason::NoRealServer;
             let servers = &self.snapshot.virtual_servers;
             let vs = servers.get(usize::from(index)).ok_or(missing)?;
-            server = self.balancer.rehearse(vs, tuple, self.now).ok_or(missing)?;
+            let picked = self.balancer.rehearse(vs, tuple, self.now);
+            server = picked.map_err(DropReason::from)?.server;
             trace.steps.push(Step::Server(server));
         }
         let judged = self.judge(&aim, server, zone, tuple);

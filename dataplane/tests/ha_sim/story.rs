@@ -6,7 +6,7 @@ use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, Sourc
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
     LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
-    VirtualServer,
+    SessionLimits, Tier, TierKind, VirtualServer,
 };
 use sluice_dataplane::worker::Limits;
 
@@ -199,6 +199,7 @@ fn balance(setup: &mut Setup, node: usize) {
             port: Some(8080),
             weight: 1,
             state: ServerState::Up,
+            limits: SessionLimits::default(),
         })
     };
     setup.servers = [None].into_iter().chain(REALS.iter().map(server)).collect();
@@ -211,8 +212,11 @@ fn balance(setup: &mut Setup, node: usize) {
         name: "web".into(),
         ports: Some((80, 80)),
         mode: LbMode::Dnat,
-        scheduler: Scheduler::RoundRobin,
-        members: vec![ServerId(1), ServerId(2)],
+        tiers: vec![Tier {
+            kind: TierKind::Pool,
+            scheduler: Scheduler::RoundRobin,
+            members: vec![ServerId(1), ServerId(2)],
+        }],
         persistence: None,
         snat_pool: None,
         timeouts: 0,

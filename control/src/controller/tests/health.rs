@@ -16,7 +16,7 @@ fn state(worker: &FakeWorker, server: ServerId) -> ServerState {
 }
 
 fn slots(worker: &FakeWorker) -> usize {
-    match &worker.side.snapshot.virtual_servers[0].scheduler {
+    match &worker.side.snapshot.virtual_servers[0].tiers[0].scheduler {
         Scheduler::Maglev(table) => table.slots().len(),
         other => panic!("{other:?}"),
     }

@@ -56,7 +56,7 @@ fn sessions_are_shown_with_their_names() {
     let vs = &snapshot.virtual_servers[0];
     let row = sluice_dataplane::mailbox::SessionRow {
         service: vs.service,
-        server: vs.members[0],
+        server: vs.tiers[0].members[0],
         ..session(40_000, State::Established as u8)
     };
     workers[1].sessions = vec![Some(row)];
@@ -91,7 +91,7 @@ fn filters_go_by_name_and_unknown_names_are_refused() {
         .collect();
     rows[1].state = State::TimeWait as u8;
     rows[2].service = vs.service;
-    rows[3].server = vs.members[1];
+    rows[3].server = vs.tiers[0].members[1];
     rows[0].service = snapshot.nat.forwards[0].service;
     workers[0].sessions = rows.into_iter().map(Some).collect();
     let base = SessionFilter::default;
@@ -197,7 +197,13 @@ fn ending_sessions_adds_up_what_workers_ended() {
         port: Some(2),
         ..SessionFilter::default()
     };
-    let answered = submit(&mut controller, Action::EndSessions(filter));
+    let answered = submit(
+        &mut controller,
+        Action::EndSessions {
+            filter,
+            reset: false,
+        },
+    );
     settle(&mut controller, &mut workers);
     assert!(matches!(
         answer(answered),

@@ -16,7 +16,7 @@ use super::digest::place_of;
 use super::{Correction, Origin};
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
-use crate::session::flow::{UNCHECKED, flags};
+use crate::session::flow::{Session, UNCHECKED, flags};
 use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::ServerId;
 use crate::tcp;
@@ -97,7 +97,8 @@ impl<I: Io> Worker<I> {
                 flow.seen = now;
             }
         }
-        if server != ServerId::NONE {
+        let over = table.session(id).is_some_and(Session::is_over);
+        if server != ServerId::NONE && !over {
             self.balancer.opened(server);
         }
         self.tally.session(service, server, Fate::Opened);

@@ -1,0 +1,42 @@
+//! Which real server a new session gets, and what is counted of that.
+
+use sluice_wire::Tuple;
+
+use super::tally::{Fate, Tally};
+use crate::counters::DropReason;
+use crate::lb::{Balancer, NoServer};
+use crate::snapshot::{ServerId, VirtualServer};
+
+/// Asks the balancer, and counts what a session goes elsewhere or nowhere for.
+///
+/// # Errors
+/// Why there is no server for it.
+pub(super) fn choose(
+    balancer: &mut Balancer,
+    tally: &mut Tally,
+    vs: &VirtualServer,
+    tuple: &Tuple,
+    now: u32,
+) -> Result<ServerId, DropReason> {
+    match balancer.pick(vs, tuple, now) {
+        Ok(picked) => {
+            if picked.tier > 0 {
+                tally.session(vs.service, picked.server, Fate::Overflowed);
+            }
+            Ok(picked.server)
+        }
+        Err(why) => {
+            tally.session(vs.service, ServerId::NONE, Fate::Refused);
+            Err(why.into())
+        }
+    }
+}
+
+impl From<NoServer> for DropReason {
+    fn from(why: NoServer) -> Self {
+        match why {
+            NoServer::NoneUp => Self::NoRealServer,
+            NoServer::AllFull => Self::Overloaded,
+        }
+    }
+}
