@@ -15,6 +15,7 @@ mod kernel;
 mod modes;
 mod monitoring;
 mod neighbours;
+mod overload;
 mod pair;
 mod plain;
 mod quickstart;
