@@ -119,7 +119,10 @@ fn compile_with(
     }
     let groups = groups::compile(config, &ports);
     let firewall = services.firewall(zone_names.len() as u8)?;
-    let named = || SharedNames::new(&zone_names, &services.names, &services.servers);
+    let named = || {
+        let names = SharedNames::new(&zone_names, &services.names, &services.servers);
+        names.with_modes(&services.modes)
+    };
     let shared_names = config.ha.as_ref().map(|_| named());
     Ok(Snapshot {
         epoch,

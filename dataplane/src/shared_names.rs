@@ -7,6 +7,16 @@ use sluice_ha::name::{hash32, hash64};
 
 use crate::snapshot::{RealServer, ServerId, ServiceId, ServiceName};
 
+/// When the other node is told of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncMode {
+    /// In the burst where it is opened, changes or ends.
+    #[default]
+    Async,
+    /// Never.
+    None,
+}
+
 /// Names in both directions: from our numbers, and to them.
 #[derive(Debug, Clone, Default)]
 pub struct SharedNames {
@@ -15,6 +25,8 @@ pub struct SharedNames {
     service_of: Vec<(u64, u16)>,
     servers: Vec<u64>,
     server_of: Vec<(u64, u16)>,
+    /// By service, as far as it matters.
+    modes: Vec<SyncMode>,
 }
 
 impl SharedNames {
@@ -38,7 +50,27 @@ impl SharedNames {
             services,
             server_of: inverse(&servers),
             servers,
+            modes: Vec::new(),
         }
+    }
+
+    /// The same, with these services' sessions told of otherwise than by default.
+    #[must_use]
+    pub fn with_modes(mut self, modes: &[(ServiceId, SyncMode)]) -> Self {
+        for &(service, mode) in modes {
+            let at = usize::from(service.0);
+            if self.modes.len() <= at {
+                self.modes.resize(at + 1, SyncMode::default());
+            }
+            self.modes[at] = mode;
+        }
+        self
+    }
+
+    /// How the other node is told of a service's sessions.
+    pub fn mode(&self, service: ServiceId) -> SyncMode {
+        let mode = self.modes.get(usize::from(service.0));
+        mode.copied().unwrap_or_default()
     }
 
     /// The hash of a zone's name; 0 for none.

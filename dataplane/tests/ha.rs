@@ -4,7 +4,6 @@
 mod world;
 
 use sluice_dataplane::counters::DropReason;
-use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
@@ -13,50 +12,14 @@ use sluice_dataplane::snapshot::{
 };
 use sluice_dataplane::tcp::{ACK, FIN, SYN};
 use world::packet::{Spec, icmp_error, tcp, udp};
-use world::pair::{Pair, SILENCE_MS};
+use world::pair::{HOST, Pair, SERVER, SILENCE_MS, snat, sport};
 use world::{INSIDE, OUTSIDE, Setup, ip};
-
-const POOL: (u16, u16) = (1024, 65535);
 
 fn plain(node: u8) -> Setup {
     Setup {
         node: Some(node),
         ..Setup::default()
     }
-}
-
-fn snat(node: u8) -> Setup {
-    Setup {
-        snat_rules: vec![SnatRule {
-            service: ServiceId(0),
-            from: Some(world::INSIDE_ZONE),
-            to: Some(world::OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
-            proto: None,
-            to_source: SourceNat::Pool(0),
-            timeouts: 0,
-            clamp_mss: None,
-        }],
-        snat_pools: vec![SnatPool {
-            name: "wan".into(),
-            addresses: vec![ip("192.0.2.10")],
-            ports: POOL,
-            mapping: Mapping::EndpointDependent,
-            filtering: Filtering::EndpointDependent,
-            parity: true,
-        }],
-        local: vec![(ip("192.0.2.10"), Local::Nat)],
-        ..plain(node)
-    }
-}
-
-const HOST: &str = "10.0.0.7";
-const SERVER: &str = "198.51.100.9";
-
-/// Source port of a frame without options.
-fn sport(frame: &[u8]) -> u16 {
-    u16::from_be_bytes([frame[34], frame[35]])
 }
 
 fn syn() -> Spec {

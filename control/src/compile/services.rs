@@ -2,6 +2,7 @@
 
 use sluice_dataplane::firewall;
 use sluice_dataplane::nat::rules::{self, Nat, SourceNat};
+use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
     RealServer, ServerId, ServerState, ServiceId, ServiceName, SessionLimits, VirtualServer,
 };
@@ -9,7 +10,7 @@ use sluice_dataplane::timeouts::Timeouts;
 
 use super::tiers::{self, Members};
 use super::{CompileError, Registry};
-use crate::config::{self, Config, Name, NewSource, TimeoutOverrides, ZoneIndex};
+use crate::config::{self, Config, Name, NewSource, Sync, TimeoutOverrides, ZoneIndex};
 
 pub(super) struct Services<'a> {
     config: &'a Config,
@@ -20,6 +21,8 @@ pub(super) struct Services<'a> {
     /// By pool in the configuration.
     members: Vec<Members>,
     pub(super) timeouts: Vec<Timeouts>,
+    /// How the other appliance is told of services' sessions, if not by default.
+    pub(super) modes: Vec<(ServiceId, SyncMode)>,
 }
 
 impl<'a> Services<'a> {
@@ -63,6 +66,7 @@ impl<'a> Services<'a> {
             servers,
             members,
             timeouts: vec![config.timeouts.clone()],
+            modes: vec![],
         };
         services.forget_timeout_sets()?;
         Ok(services)
@@ -112,6 +116,14 @@ impl<'a> Services<'a> {
         Ok(id)
     }
 
+    fn told(&mut self, service: ServiceId, sync: Sync) {
+        let mode = match sync {
+            Sync::Async => return,
+            Sync::None => SyncMode::None,
+        };
+        self.modes.push((service, mode));
+    }
+
     fn timeout_set(
         &mut self,
         service: ServiceId,
@@ -137,6 +149,7 @@ impl<'a> Services<'a> {
         let config = self.config;
         let compiled = config.virtual_servers.iter().map(|vs| {
             let service = self.service(VIRTUAL_SERVER, &vs.name)?;
+            self.told(service, vs.sync);
             let sorry = self.sorry_server(vs)?;
             let of = |pool: config::PoolIndex| &self.members[pool.0];
             let backup = vs.backup_pool.map(of);
@@ -183,6 +196,7 @@ impl<'a> Services<'a> {
         let config = self.config;
         let rules = config.snat.iter().map(|rule| {
             let service = self.service(SNAT, &rule.name)?;
+            self.told(service, rule.sync);
             Ok(rules::SnatRule {
                 service,
                 from: rule.from.map(|zone| self.zone(zone)),

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::nat::rules::SourceNat;
 use sluice_dataplane::services::Target;
+use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
     Local, PortId, Scheduler, ServerId, ServerState, ServiceId, Snapshot,
 };
@@ -336,4 +337,10 @@ fn two_nodes_divide_the_ports_and_share_the_names() {
         Some(snat)
     );
     assert!(compiled(WHOLE).shared_names.is_none());
+    let quiet = compiled(&format!("{text}sync = \"none\"\n"));
+    let mode = |snapshot| names(snapshot).mode(snat);
+    assert_eq!(
+        (mode(&first), mode(&quiet)),
+        (SyncMode::Async, SyncMode::None)
+    );
 }

@@ -104,6 +104,14 @@ pub struct Ha {
     pub dead_after: u32,
 }
 
+impl Sync {
+    /// The value of the key `sync`, of the HA link or of a service.
+    pub(super) fn check(given: Option<&str>, place: &Place<'_>) -> Option<Self> {
+        let words = [("async", Self::Async), ("none", Self::None)];
+        word(given.unwrap_or("async"), &words, &place.key("sync"))
+    }
+}
+
 impl RawHa {
     pub(super) fn check(&self, place: &Place<'_>) -> Option<Ha> {
         let last = MAX_NODES - 1;
@@ -122,10 +130,7 @@ impl RawHa {
         let peer_workers = optional(self.peer_workers, |count| {
             number::<u16>(count, 1..=MAX_WORKERS as u16, &place.key("peer_workers"))
         });
-        let sync = optional(self.sync.as_deref(), |text| {
-            let words = [("async", Sync::Async), ("none", Sync::None)];
-            word(text, &words, &place.key("sync"))
-        });
+        let sync = Sync::check(self.sync.as_deref(), place);
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20);
         let heartbeat_ms = number::<u32>(heartbeat_ms, 5..=1000, &place.key("heartbeat_ms"));
         let dead_after = self.dead_after.unwrap_or(5);
@@ -156,7 +161,7 @@ impl RawHa {
             next_key: next_key?,
             witness: witness?,
             virtual_mac: virtual_mac?.unwrap_or_default(),
-            sync: sync?.unwrap_or_default(),
+            sync: sync?,
             heartbeat_ms: heartbeat_ms?,
             dead_after: dead_after?,
         })

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::ha::Sync;
 use super::list::networks;
 use super::names::{Name, SnatPoolIndex, ZoneIndex};
 use super::place::{Place, optional};
@@ -34,6 +35,8 @@ section! {
         timeouts: RawTimeouts,
         /// Clamp the MSS of its SYNs to so many bytes.
         clamp_mss: i64,
+        /// When the other appliance is told of its sessions: `async` or `none`.
+        sync: String,
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Snat {
     pub timeouts: TimeoutOverrides,
     /// Clamp the MSS of its SYNs to so many bytes.
     pub clamp_mss: Option<u16>,
+    /// When the other appliance is told of its sessions.
+    pub sync: Sync,
 }
 
 impl RawSnat {
@@ -91,6 +96,7 @@ impl RawSnat {
         let timeouts = self.timeouts.clone().unwrap_or_default();
         let timeouts = timeouts.overrides(&place.key("timeouts"));
         let clamp_mss = clamp_mss(self.clamp_mss, place);
+        let sync = Sync::check(self.sync.as_deref(), place);
         Some(Snat {
             name: name?,
             from: from?,
@@ -101,6 +107,7 @@ impl RawSnat {
             new_source: new_source?,
             timeouts: timeouts?,
             clamp_mss: clamp_mss?,
+            sync: sync?,
         })
     }
 

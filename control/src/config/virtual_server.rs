@@ -7,6 +7,7 @@ use sluice_dataplane::snapshot::{LbMode, Persistence};
 use sluice_wire::proto;
 
 use super::duration::milliseconds;
+use super::ha::Sync;
 use super::names::{Name, PoolIndex, SnatPoolIndex};
 use super::place::{Place, optional};
 use super::raw::section;
@@ -45,6 +46,8 @@ section! {
         timeouts: RawTimeouts,
         /// Clamp the MSS of its SYNs to so many bytes.
         clamp_mss: i64,
+        /// When the other appliance is told of its sessions: `async` or `none`.
+        sync: String,
     }
 }
 
@@ -125,6 +128,8 @@ pub struct VirtualServer {
     pub timeouts: TimeoutOverrides,
     /// Clamp the MSS of its SYNs to so many bytes.
     pub clamp_mss: Option<u16>,
+    /// When the other appliance is told of its sessions.
+    pub sync: Sync,
 }
 
 impl RawVirtualServer {
@@ -157,6 +162,7 @@ impl RawVirtualServer {
         let timeouts = self.timeouts.clone().unwrap_or_default();
         let timeouts = timeouts.overrides(&place.key("timeouts"));
         let clamp_mss = clamp_mss(self.clamp_mss, place);
+        let sync = Sync::check(self.sync.as_deref(), place);
         let (protocol, ports, mode) = (protocol?, ports?, mode?);
         if protocol.is_none() && ports.is_some() {
             return place.key("port").wrong(
@@ -184,6 +190,7 @@ impl RawVirtualServer {
             snat_pool: snat_pool?,
             timeouts: timeouts?,
             clamp_mss: clamp_mss?,
+            sync: sync?,
         })
     }
 

@@ -23,10 +23,10 @@ use sluice_dataplane::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
 use sluice_dataplane::nat::rules::{Forward, Nat, SnatPool, SnatRule, StaticNat};
 use sluice_dataplane::published::{Layout, Published, Slot, WorkerCounter};
 use sluice_dataplane::services::{Definition, ServiceMap};
-use sluice_dataplane::shared_names::SharedNames;
+use sluice_dataplane::shared_names::{SharedNames, SyncMode};
 pub use sluice_dataplane::snapshot::PortId;
 use sluice_dataplane::snapshot::{
-    Device, Local, LocalAddresses, Port, RealServer, ServiceName, Snapshot, TcpPolicy,
+    Device, Local, LocalAddresses, Port, RealServer, ServiceId, ServiceName, Snapshot, TcpPolicy,
     VirtualServer,
 };
 use sluice_dataplane::stack::routes::{NextHop, Routes};
@@ -82,6 +82,8 @@ pub struct Setup {
     pub epoch: u32,
     /// Node number, 1 or 2, of one of two appliances.
     pub node: Option<u8>,
+    /// Of such a node: services whose sessions the other one is told of otherwise than by default.
+    pub modes: Vec<(ServiceId, SyncMode)>,
     /// Of such a node: what makes this start of it another than all others; drawn if not given.
     pub boot: Option<u64>,
     /// Of its hashes.
@@ -143,6 +145,7 @@ impl Default for Setup {
             host: None,
             epoch: 1,
             node: None,
+            modes: vec![],
             boot: None,
             secret: [1, 2, 3, 4],
             start: 0,
@@ -218,6 +221,7 @@ impl Setup {
         let shared_names = self
             .node
             .map(|_| SharedNames::new(&zones, &[Some(service)], &self.servers));
+        let shared_names = shared_names.map(|names| names.with_modes(&self.modes));
         let zone_count = zones.len() as u8;
         Snapshot {
             epoch: self.epoch,

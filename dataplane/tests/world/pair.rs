@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::io::{DeviceId, Frame};
+use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::published::{Slot, WorkerCounter};
+use sluice_dataplane::snapshot::{Local, ServiceId};
 use sluice_dataplane::worker::HaParts;
 use sluice_wire::MacAddr;
 
-use super::{PortId, Setup, World};
+use super::{PortId, Setup, World, ip};
 
 /// The device of the HA link.
 const LINK: usize = 2;
@@ -44,6 +46,46 @@ pub fn parts(node: u8, setup: &Setup) -> HaParts {
 
 /// So that a node that starts again is another one.
 static BOOTS: AtomicU64 = AtomicU64::new(1);
+
+/// A host inside, and a server outside.
+pub const HOST: &str = "10.0.0.7";
+pub const SERVER: &str = "198.51.100.9";
+/// What the inside is translated to, and its ports.
+pub const EXTERNAL: &str = "192.0.2.10";
+pub const POOL: (u16, u16) = (1024, 65535);
+
+/// A node that translates sources of the inside.
+pub fn snat(node: u8) -> Setup {
+    Setup {
+        snat_rules: vec![SnatRule {
+            service: ServiceId(0),
+            from: Some(super::INSIDE_ZONE),
+            to: Some(super::OUTSIDE_ZONE),
+            source: vec![],
+            destination: vec![],
+            proto: None,
+            to_source: SourceNat::Pool(0),
+            timeouts: 0,
+            clamp_mss: None,
+        }],
+        snat_pools: vec![SnatPool {
+            name: "wan".into(),
+            addresses: vec![ip(EXTERNAL)],
+            ports: POOL,
+            mapping: Mapping::EndpointDependent,
+            filtering: Filtering::EndpointDependent,
+            parity: true,
+        }],
+        local: vec![(ip(EXTERNAL), Local::Nat)],
+        node: Some(node),
+        ..Setup::default()
+    }
+}
+
+/// Source port of a frame without options.
+pub fn sport(frame: &[u8]) -> u16 {
+    u16::from_be_bytes([frame[34], frame[35]])
+}
 
 pub struct Pair {
     /// Nodes 1 and 2; `None` is dead.

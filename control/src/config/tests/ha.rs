@@ -50,6 +50,11 @@ fn what_cannot_be_is_said_with_its_place() {
             "ha.sync: \"inline\" is unknown",
         ),
         (
+            "to = \"outside\"\npool",
+            "to = \"outside\"\nsync = \"never\"\npool",
+            "snat[0].sync: \"never\" is unknown",
+        ),
+        (
             "peer = 2",
             "peer = 2\nheartbeat_ms = 1",
             "ha.heartbeat_ms: 1 is out of range",

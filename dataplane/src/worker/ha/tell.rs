@@ -15,7 +15,7 @@ use crate::io::Io;
 use crate::published::WorkerCounter;
 use crate::session::flow::{Flow, Session, flags};
 use crate::session::table::SessionId;
-use crate::shared_names::SharedNames;
+use crate::shared_names::{SharedNames, SyncMode};
 
 /// Table entries looked at per poll.
 const SLICE: u32 = 128;
@@ -126,22 +126,30 @@ impl<I: Io> Worker<I> {
     }
 
     /// Counts one more statement of a session. `None` for those that are kept to ourselves: of
-    /// endpoint-independent mappings.
+    /// endpoint-independent mappings, and of services that are not told of.
     fn next_stamp<F: PerFamily>(&mut self, id: SessionId) -> Option<Stamp> {
         let ha = self.ha.as_ref().filter(|ha| ha.parts.sync)?;
         let owner = ha.parts.node;
+        let names = self.snapshot.shared_names.as_ref()?;
         let table = F::table_mut(&mut self.tables);
-        if table.cold(id)?.extra != 0 {
+        let cold = table.cold(id)?;
+        let is_told = cold.extra == 0 && names.mode(cold.service) != SyncMode::None;
+        if !is_told && table.version(id) == 0 {
             return None;
         }
         let place = place_of(&table.session(id)?.flows[0]);
         let before = table.version(id);
-        let version = before.wrapping_add(1).max(1);
+        // Should it be told of no more the peer forgets it in time, and the digest must not wait.
+        let version = if is_told {
+            before.wrapping_add(1).max(1)
+        } else {
+            0
+        };
         table.set_version(id, version);
         if let Some(ha) = &mut self.ha {
             ha.count_own(place, before, version);
         }
-        Some(Stamp { version, owner })
+        is_told.then_some(Stamp { version, owner })
     }
 
     #[cold]
