@@ -493,9 +493,10 @@ fn the_document_is_whole_and_says_what_is_there() {
             let name = operation["operationId"].as_str().expect("a name");
             assert!(names.insert(name.to_owned()), "{name} twice");
             assert!(operation["summary"].is_string(), "{name}");
-            // There is no candidate, user, certificate, capture or health check; and a stream has no
-            // end.
+            // There is no other node, candidate, user, certificate, capture or health check; and a
+            // stream has no end.
             let absent = [
+                "/config/ha",
                 "/candidate",
                 "/users",
                 "/tokens",

@@ -107,7 +107,7 @@ pub fn get(config: &RawConfig, address: &Address) -> Option<Value> {
             Part::Key(key) => match at.get(key) {
                 Some(value) => value,
                 // A list or table that is empty is not written.
-                None if n + 1 == address.0.len() => return Some(empty(address)),
+                None if n + 1 == address.0.len() => return empty(address),
                 None => return None,
             },
             Part::Item(name) => at
@@ -119,14 +119,17 @@ pub fn get(config: &RawConfig, address: &Address) -> Option<Value> {
     Some(at.clone())
 }
 
-/// What a section is when nothing is written: all that end with a key are lists, but for these.
-fn empty(address: &Address) -> Value {
+/// What a section is when nothing is written: all that end with a key are lists, but for these. Of some
+/// it says something that they are not there.
+fn empty(address: &Address) -> Option<Value> {
     const TABLES: [&str; 7] = [
         "system", "api", "log", "firewall", "timeouts", "tcp", "icmp",
     ];
+    const SWITCHES: [&str; 2] = ["ha", "host"];
     match address.0.as_slice() {
-        [Part::Key(key)] if TABLES.contains(key) => Value::Object(Map::new()),
-        _ => Value::Array(Vec::new()),
+        [Part::Key(key)] if SWITCHES.contains(key) => None,
+        [Part::Key(key)] if TABLES.contains(key) => Some(Value::Object(Map::new())),
+        _ => Some(Value::Array(Vec::new())),
     }
 }
 

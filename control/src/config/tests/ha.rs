@@ -22,6 +22,62 @@ fn the_example_names_a_link_of_its_own() {
 }
 
 #[test]
+fn groups_are_changed_one_by_one() {
+    use crate::config::edit::{self, Address, Edit, Operation, Part, Position};
+    let address = |name: &str| {
+        Address(vec![
+            Part::Key("ha"),
+            Part::Key("group"),
+            Part::Item(name.to_owned()),
+        ])
+    };
+    let edited = |text: &str, name: &str, operation: Operation| {
+        let config = Config::read(Source::toml(text)).expect("it is right");
+        let edit = Edit {
+            address: address(name),
+            operation,
+            position: Position::Keep,
+        };
+        edit::apply(&config.raw, &edit)
+    };
+    let group = serde_json::json!({ "number": 1, "addresses": ["10.0.0.1"], "priority": 150 });
+    let made = edited(EXAMPLE, "gateway", Operation::Put(group)).expect("a link");
+    assert_eq!(
+        made.path.expect("a place").to_string(),
+        "ha.group[0]",
+        "counted as everywhere"
+    );
+    let before = Config::read(made.source).expect("it is right");
+    let lower = Operation::Merge(serde_json::json!({ "priority": 7 }));
+    let lowered = edit::apply(
+        &before.raw,
+        &Edit {
+            address: address("gateway"),
+            operation: lower.clone(),
+            position: Position::Keep,
+        },
+    );
+    let after = Config::read(lowered.expect("it is there").source).expect("it is right");
+    let (before, after) = (before.raw.ha.expect("an [ha]"), after.raw.ha.expect("one"));
+    let groups = after.group.expect("groups");
+    assert_eq!((groups.len(), groups[0].priority), (1, Some(7)));
+    assert_eq!(
+        groups[0].addresses,
+        before.group.expect("groups")[0].addresses
+    );
+    assert_eq!(after.key, before.key, "all else stays");
+    // Where there is no other node, there are no groups.
+    for operation in [lower, Operation::Delete] {
+        assert!(edited(WHOLE, "gateway", operation).is_err());
+    }
+    let config = Config::read(Source::toml(WHOLE)).expect("it is right");
+    assert_eq!(
+        edit::get(&config.raw, &Address(vec![Part::Key("ha")])),
+        None
+    );
+}
+
+#[test]
 fn what_cannot_be_is_said_with_its_place() {
     let key = "key = \"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\"";
     let cases = [
