@@ -23,6 +23,7 @@ pub mod machine;
 pub mod netns;
 pub mod process;
 pub mod servers;
+pub mod show;
 pub mod sluice;
 pub mod stats;
 pub mod wait;

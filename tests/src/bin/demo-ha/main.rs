@@ -16,47 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sluice_tests::load::Load;
+use sluice_tests::show as program;
 use sluice_tests::sluice::Sluice;
 
 use world::{BYTES, Nodes, SERVER, World};
 
 fn main() -> ExitCode {
-    let seconds = match seconds(std::env::args().skip(1)) {
-        Ok(seconds) => seconds,
-        Err(why) => {
-            eprintln!("demo-ha: {why}\nusage: demo-ha [--seconds N]");
-            return ExitCode::from(2);
-        }
-    };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        if let Err(why) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
-            eprintln!("demo-ha: cannot catch signal {signal}: {why}");
-            return ExitCode::FAILURE;
-        }
-    }
-    if run(seconds, &stop) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
-fn seconds(mut args: impl Iterator<Item = String>) -> Result<Option<u64>, String> {
-    let Some(option) = args.next() else {
-        return Ok(None);
-    };
-    let value = match option.strip_prefix("--seconds") {
-        Some("") => args.next().unwrap_or_default(),
-        Some(value) => value.trim_start_matches('=').to_owned(),
-        None => return Err(format!("unknown argument {option}")),
-    };
-    match value.parse() {
-        Ok(seconds) if seconds >= 4 => Ok(Some(seconds)),
-        _ => Err(format!("{value:?} is not a number of seconds, 4 or more")),
-    }
+    program::run("demo-ha", 4, run)
 }
 
 /// True once a line was typed.
