@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check a configuration without starting anything
     Check(CheckArgs),
+    /// What `run` starts for health checks of type `script`; of no use by itself
+    #[command(hide = true)]
+    RunScripts(ScriptArgs),
 }
 
 /// Arguments of `sluice run`.
@@ -61,6 +64,15 @@ pub(crate) struct RunArgs {
 pub(crate) struct CheckArgs {
     /// The configuration (TOML)
     pub(crate) config: PathBuf,
+}
+
+/// Arguments of `sluice run-scripts`.
+#[derive(Debug, Args)]
+pub(crate) struct ScriptArgs {
+    /// Where they are
+    pub(crate) directory: PathBuf,
+    /// Who runs them
+    pub(crate) user: String,
 }
 
 /// How log lines look.

@@ -19,6 +19,14 @@ pub(crate) fn process() {
     }
 }
 
+/// What the process that runs scripts keeps of its capabilities. It is another one, and starts before
+/// [`process`].
+pub(crate) fn scripts() {
+    if let Err(error) = rights::keep(rights::SCRIPTS) {
+        eprintln!("capabilities that scripts do not need cannot be given up: {error}");
+    }
+}
+
 /// No new privileges, and none of the system calls that only an intruder would make, for all threads
 /// there are and will be; fewer capabilities for the calling thread and those that it starts. To be
 /// called before workers are started.

@@ -6,6 +6,7 @@ mod devices;
 mod ha;
 mod random;
 mod run;
+mod scripts;
 mod signals;
 mod tools;
 mod workers;
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Run(arguments) => run::run(&arguments),
         cli::Command::Check(arguments) => run::check(&arguments),
+        cli::Command::RunScripts(arguments) => scripts::serve(arguments),
     }
 }

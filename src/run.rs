@@ -32,7 +32,7 @@ use crate::cli::{CheckArgs, LogFormat, RunArgs};
 use crate::devices::{self, Devices, OpenError, Running};
 use crate::signals::{Request, Requests};
 use crate::workers::{Crew, CrewError, Idle, Plan};
-use crate::{confine, ha, random, tools};
+use crate::{confine, ha, random, scripts, tools};
 
 /// How long log lines that wait for a syslog server may hold up the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ const PRIMARY: &str = "--proc-type=primary";
 
 /// Why the appliance does not run. Each has an exit code of its own kind.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("{0}")]
     Startup(#[from] StartupError),
     #[error("the configuration cannot be used: {0}")]
@@ -73,6 +73,8 @@ enum Failure {
     Host(#[from] HostError),
     #[error("the control thread does not start: {0}")]
     Control(std::io::Error),
+    #[error("the process that runs scripts of health checks does not start: {0}")]
+    Scripts(std::io::Error),
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
     #[error("no random numbers: {0}")]
@@ -94,7 +96,7 @@ impl Failure {
             Self::Spec(_) | Self::Open(_) => 5,
             Self::Host(_) => 6,
             Self::Listen { .. } | Self::Control(_) => 1,
-            Self::Crew(_) | Self::Signals(_) | Self::Random(_) => 1,
+            Self::Crew(_) | Self::Scripts(_) | Self::Signals(_) | Self::Random(_) => 1,
         }
     }
 }
@@ -292,6 +294,8 @@ fn appliance(arguments: &RunArgs, logs: &Logs) -> Result<(), Failure> {
         arguments.take_file,
     )?;
     info!("configuration: {origin}");
+    // With all rights, and as long as there is one thread.
+    let runner = scripts::start(&config.system)?;
     if config.system.harden {
         confine::process();
     }
@@ -305,7 +309,8 @@ fn appliance(arguments: &RunArgs, logs: &Logs) -> Result<(), Failure> {
     let listen = listener.local_addr().unwrap_or(listen);
     let security = Security::open(&config.api, directory.as_ref(), config.system.name.as_str())?;
     let scheme = if config.api.tls { "https" } else { "http" };
-    let (plane, mut controller) = DataPlane::start(config)?;
+    let (plane, controller) = DataPlane::start(config)?;
+    let mut controller = controller.with_scripts(runner);
     if let Err(error) = controller.allow_host() {
         drop(controller);
         plane.stop()?;

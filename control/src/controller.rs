@@ -68,7 +68,7 @@ pub use survey::{
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
 use crate::events::Severity;
-use crate::health::{Board, Checker, Standings};
+use crate::health::{Board, Checker, ScriptRunner, Standings};
 use crate::host::{HostError, Interface};
 use crate::logs::Logs;
 use ledger::Ledger;
@@ -133,6 +133,7 @@ pub struct Controller {
     registry: Registry,
     standings: Standings,
     checker: Option<Checker>,
+    scripts: Option<ScriptRunner>,
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerLink>,
     published: Arc<Published>,
@@ -206,6 +207,7 @@ impl Controller {
             registry,
             standings: Standings::default(),
             checker: None,
+            scripts: None,
             snapshot,
             workers: links,
             published,
@@ -226,6 +228,13 @@ impl Controller {
     pub fn with_logs(mut self, logs: Logs) -> Self {
         self.logs = logs;
         self.follow_logs();
+        self
+    }
+
+    /// Has scripts of health checks run by this process; without one there are none.
+    #[must_use]
+    pub fn with_scripts(mut self, runner: Option<ScriptRunner>) -> Self {
+        self.scripts = runner;
         self
     }
 

@@ -14,6 +14,7 @@ mod http;
 mod icmp;
 mod machine;
 mod probe;
+mod runner;
 mod script;
 mod standing;
 mod target;
@@ -25,6 +26,7 @@ pub use board::{Board, CLASSES_MS, Status, together};
 pub use checker::Checker;
 pub use failure::{Failure, Reason};
 pub use machine::Machine;
+pub use runner::{ScriptRunner, serve as run_scripts};
 pub use standing::{OnDown, Rules, Standing, Standings, Verdict, effective};
 pub use target::{Key, Target, Targets};
 

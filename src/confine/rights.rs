@@ -32,6 +32,15 @@ pub(super) const CONTROL: &[Capability] = &[
     Capability::CAP_DAC_READ_SEARCH,
 ];
 
+/// What running scripts needs: another user, the network namespace of the host interface, and to end
+/// what another user runs. The scripts themselves have none.
+pub(super) const SCRIPTS: &[Capability] = &[
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_KILL,
+    Capability::CAP_SYS_ADMIN,
+];
+
 /// Gives up all capabilities of the calling thread but these, for good. Those that it does not have
 /// it does not get.
 pub(super) fn keep(kept: &[Capability]) -> Result<(), CapsError> {

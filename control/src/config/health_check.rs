@@ -247,12 +247,6 @@ pub(super) fn cross(config: &Config, top: &Place<'_>) {
             format_args!("use {MAX_CHECKS} at most"),
         );
     }
-    if config.system.script_directory.is_some() && config.system.harden {
-        top.key("system").key("script_directory").wrong::<()>(
-            "scripts run as another user, and a hardened process cannot change users",
-            "write harden = false as well, or take it out",
-        );
-    }
     for (at, check) in config.health_checks.iter().enumerate() {
         let place = top.key("health_check").index(at);
         if matches!(check.kind, CheckKind::Script { .. })

@@ -37,7 +37,7 @@ impl Controller {
             if targets.all.is_empty() {
                 return;
             }
-            match Checker::start(Some(interface.path().to_owned())) {
+            match Checker::start(Some(interface.path().to_owned()), self.scripts.as_ref()) {
                 Ok(checker) => self.checker = Some(checker),
                 Err(error) => {
                     tracing::error!(%error, "there are no health checks; restart Sluice to try again");

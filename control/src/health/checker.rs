@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,6 +15,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::board::Board;
 use super::probe::{Probe, Tools};
+use super::runner::ScriptRunner;
+use super::script::Scripts;
 use super::target::{Key, Target, Targets};
 use super::{Failure, Machine, Reason};
 use crate::config::HealthCheck;
@@ -37,19 +40,24 @@ pub struct Checker {
 
 impl Checker {
     /// Starts the thread; it inherits the caller's cores. `namespace` is the network namespace that it
-    /// speaks from; `None`: the caller's.
+    /// speaks from; `None`: the caller's. `runner` runs scripts; without one there are none.
     ///
     /// # Errors
     /// If the system has no thread or event queue to give, or the namespace cannot be entered.
-    pub fn start(namespace: Option<PathBuf>) -> io::Result<Self> {
+    pub fn start(namespace: Option<PathBuf>, runner: Option<&ScriptRunner>) -> io::Result<Self> {
+        let scripts = runner.map(ScriptRunner::socket).transpose()?;
+        Self::start_with(namespace, scripts)
+    }
+
+    fn start_with(namespace: Option<PathBuf>, scripts: Option<UnixStream>) -> io::Result<Self> {
         let board = Arc::new(Board::default());
         let (orders, received) = mpsc::unbounded_channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let inside = Arc::clone(&board);
         let thread = std::thread::Builder::new().name("sluice-health".to_owned());
         let thread = thread.spawn(move || {
-            let entered = match namespace {
-                Some(path) => host::enter(&path).map_err(io::Error::other),
+            let entered = match &namespace {
+                Some(path) => host::enter(path).map_err(io::Error::other),
                 None => Ok(()),
             };
             let runtime = entered.and_then(|()| {
@@ -60,7 +68,7 @@ impl Checker {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(run(inside, received));
+                    runtime.block_on(run(inside, received, scripts, namespace));
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -114,15 +122,21 @@ impl Drop for Running {
     }
 }
 
-async fn run(board: Arc<Board>, mut orders: mpsc::UnboundedReceiver<Targets>) {
+async fn run(
+    board: Arc<Board>,
+    mut orders: mpsc::UnboundedReceiver<Targets>,
+    scripts: Option<UnixStream>,
+    namespace: Option<PathBuf>,
+) {
+    let scripts = scripts.map(|socket| Scripts::new(socket, namespace));
+    let scripts = scripts.and_then(|made| {
+        let failed = |why: &io::Error| tracing::error!(%why, "scripts cannot be run");
+        made.inspect_err(failed).ok()
+    });
+    let tools = Arc::new(Tools::new(scripts));
     let permits = Arc::new(Semaphore::new(room()));
     let mut running: BTreeMap<Key, Running> = BTreeMap::new();
-    let mut tools = Arc::new(Tools::default());
     while let Some(targets) = orders.recv().await {
-        if tools.scripts != targets.scripts {
-            tools = Arc::new(Tools::new(targets.scripts));
-            running.clear();
-        }
         running.retain(|key, known| targets.all.get(key) == Some(&known.target));
         let fresh: Vec<_> = targets
             .all

@@ -2,42 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::Failure;
+use super::script::Scripts;
 use super::target::Target;
 use super::{dns, grpc, http, icmp, script, tcp, tls, udp};
 use crate::config::{CheckKind, Tls};
-
-/// Programs that run at once, at most.
-const SCRIPTS: usize = 16;
 
 /// A file of certificates, and whether HTTP/2 is asked for.
 type TlsKey = (Option<String>, bool);
 
 /// What all checks share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tools {
-    pub(super) scripts: Option<(PathBuf, String)>,
-    pub(super) script_permits: Semaphore,
+    pub(super) scripts: Option<Scripts>,
     tls: Mutex<BTreeMap<TlsKey, Arc<ClientConfig>>>,
 }
 
-impl Default for Tools {
-    fn default() -> Self {
-        Self::new(None)
-    }
-}
-
 impl Tools {
-    pub(super) fn new(scripts: Option<(PathBuf, String)>) -> Self {
+    /// With the way to the process that runs scripts, if there is one.
+    pub(super) fn new(scripts: Option<Scripts>) -> Self {
         Self {
             scripts,
-            script_permits: Semaphore::new(SCRIPTS),
             tls: Mutex::default(),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{Config, HealthCheck};
@@ -32,8 +31,6 @@ pub struct Target {
 pub struct Targets {
     /// By name.
     pub all: BTreeMap<Key, Target>,
-    /// Where scripts are, and the user that they run as.
-    pub scripts: Option<(PathBuf, String)>,
 }
 
 impl Targets {
@@ -67,10 +64,6 @@ impl Targets {
                 }
             }
         }
-        let directory = config.system.script_directory.clone();
-        Self {
-            all,
-            scripts: directory.map(|path| (path, config.system.script_user.clone())),
-        }
+        Self { all }
     }
 }

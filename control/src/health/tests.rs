@@ -16,7 +16,7 @@ use crate::config::{Config, HealthCheck, Source};
 /// A check with these keys.
 fn health_check(keys: &str) -> Arc<HealthCheck> {
     let text = format!(
-        "[system]\nworkers = [0]\nharden = false\nscript_directory = '/'\n\
+        "[system]\nworkers = [0]\nscript_directory = '/'\n\
          [[port]]\nname = 'p'\ndevice = 'net_null0'\nzone = 'z'\n[[health_check]]\nname = 'it'\n{keys}"
     );
     let config = Config::read(Source::toml(text)).unwrap_or_else(|why| panic!("{why}"));

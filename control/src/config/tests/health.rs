@@ -92,11 +92,6 @@ fn toml_and_json_come_back_as_they_were() {
 fn a_wrong_value_is_named_with_place_and_remedy() {
     for (from, to, wanted) in [
         (
-            "harden = false\n",
-            "",
-            "system.script_directory: scripts run as another user",
-        ),
-        (
             "type = \"icmp\"",
             "type = \"snmp\"",
             "health_check[1].type: \"snmp\" is unknown",

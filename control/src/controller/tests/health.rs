@@ -162,10 +162,9 @@ fn what_checks_find_reaches_workers_events_and_the_api() {
         host: None,
         check: Arc::new(check),
     };
-    controller.use_checker(Checker::start(None).expect("a thread"));
+    controller.use_checker(Checker::start(None, None).expect("a thread"));
     let targets = Targets {
         all: [(key.clone(), target)].into(),
-        scripts: None,
     };
     let checker = controller.checker.as_ref().expect("it was given");
     checker.apply(targets);

@@ -68,7 +68,6 @@ fn farm(keys: &str, port: u16) -> Targets {
     };
     Targets {
         all: (0..SERVERS).map(target).collect(),
-        scripts: None,
     }
 }
 
@@ -82,7 +81,7 @@ fn two_thousand_servers_are_checked_by_the_second_and_each_by_itself() {
     let all = usize::from(SERVERS);
     let keys = "type = 'tcp'\ninterval = '1s'\ntimeout = '1s'\nfall = 2\nrise = 1";
     let farm_of = Farm::start();
-    let checker = Checker::start(None).expect("a thread");
+    let checker = Checker::start(None, None).expect("a thread");
     checker.apply(farm(keys, farm_of.port));
     let board = checker.board();
     wait_for("three checks of each", || {
@@ -121,7 +120,7 @@ fn two_thousand_servers_are_checked_by_the_second_and_each_by_itself() {
 #[test]
 fn a_change_of_the_check_keeps_the_verdict_and_another_address_forgets_it() {
     let keys = "type = 'tcp'\ninterval = '100ms'\nfall = 1";
-    let checker = Checker::start(None).expect("a thread");
+    let checker = Checker::start(None, None).expect("a thread");
     let mut targets = farm(keys, free_port());
     targets
         .all
