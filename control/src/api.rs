@@ -110,6 +110,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(captures::list, captures::start))
         .routes(routes!(captures::read, captures::remove))
         .routes(routes!(captures::packets))
+        .routes(routes!(captures::stream))
         .routes(routes!(captures::stop))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))

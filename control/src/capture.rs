@@ -127,7 +127,6 @@ pub struct CaptureView {
     /// Frames that matched and are not in it, because they were beyond `packets_per_second`.
     pub limited: u64,
     /// What was asked for.
-    #[serde(flatten)]
     pub spec: CaptureSpec,
 }
 

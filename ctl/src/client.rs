@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{Method, Request, header};
+use ureq::http::{Method, Request, Response, header};
 use ureq::tls::{ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::args::Target;
@@ -173,7 +173,25 @@ impl Client {
     ) -> Result<impl BufRead + use<>, Failure> {
         let request = self.request(&Method::GET, path, query, kind, None);
         let request = request.body(()).map_err(|why| self.failed(&why))?;
-        let answer = self.endless.run(request);
+        self.endless(self.endless.run(request))
+    }
+
+    /// The same, of what a body asks for.
+    pub(crate) fn stream_of(
+        &self,
+        path: &str,
+        body: Body,
+        kind: &str,
+    ) -> Result<impl BufRead + use<>, Failure> {
+        let request = self.request(&Method::POST, path, &[], kind, Some(body.kind));
+        let request = request.body(body.text).map_err(|why| self.failed(&why))?;
+        self.endless(self.endless.run(request))
+    }
+
+    fn endless(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<impl BufRead + use<>, Failure> {
         let mut answer = answer.map_err(|why| self.failed(&why))?;
         let status = answer.status().as_u16();
         if status < 400 {

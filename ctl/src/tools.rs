@@ -11,10 +11,10 @@ use crate::args::{Capture, Captures, Trace};
 use crate::client::{Body, Client, Failure};
 use crate::table::{cell, list, number, table};
 
-/// Captures to a file, or to `out`. The capture is gone when that ends, however it ends.
+/// Captures to a file, or to `out`, of which the reader may go away at any time, and the capture with it.
 pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> Result<(), Failure> {
     let to_stdout = what.write.as_os_str() == "-";
-    let mut file = match to_stdout {
+    let file = match to_stdout {
         true => None,
         false => Some(File::create(&what.write).map_err(|why| {
             let path = what.write.display();
@@ -27,18 +27,18 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
     set(&mut spec, "max_bytes", what.max_bytes);
     set(&mut spec, "packets_per_second", what.rate);
     let body = Body::json(&spec);
+    let Some(mut file) = file else {
+        return pour(
+            client.stream_of("/captures/stream", body, "*/*")?,
+            client,
+            out,
+        );
+    };
     let begun = client.send(&Method::POST, "/captures", &[], Some(body))?;
     let path = format!("/captures/{}", number(&begun["id"]));
-    let query = [("follow", "true".to_owned())];
-    let packets = format!("{path}/packets");
-    let read = match &mut file {
-        None => {
-            // Whoever reads the pipe may go away, and this with it.
-            let once = [query[0].clone(), ("delete", "true".to_owned())];
-            return pour(client, &packets, &once, out);
-        }
-        Some(file) => pour(client, &packets, &query, file),
-    };
+    let follow = [("follow", "true".to_owned())];
+    let packets = client.stream(&format!("{path}/packets"), &follow, "*/*");
+    let read = packets.and_then(|packets| pour(packets, client, &mut file));
     let view = read.and_then(|()| client.get(&path, &[]));
     let gone = client.send(&Method::DELETE, &path, &[], None);
     let view = view?;
@@ -103,7 +103,7 @@ pub(crate) fn captures(
             cell(&capture["packets"]),
             cell(&capture["bytes"]),
             lost.to_string(),
-            cell(&capture["filter"]),
+            cell(&capture["spec"]["filter"]),
         ]
     };
     let rows: Vec<_> = match what {
@@ -126,21 +126,15 @@ pub(crate) fn support_bundle(
 /// Writes what is there into a file, or to `out`.
 fn fetch(client: &Client, path: &str, to: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     if to.as_os_str() == "-" {
-        return pour(client, path, &[], out);
+        return pour(client.stream(path, &[], "*/*")?, client, out);
     }
     let made = File::create(to);
     let mut file = made.map_err(|why| Failure::Usage(format!("{}: {why}", to.display())))?;
-    pour(client, path, &[], &mut file)
+    pour(client.stream(path, &[], "*/*")?, client, &mut file)
 }
 
 /// Writes on what comes, as it comes.
-fn pour(
-    client: &Client,
-    path: &str,
-    query: &[(&str, String)],
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let mut from = client.stream(path, query, "*/*")?;
+fn pour(mut from: impl BufRead, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
     loop {
         let piece = from.fill_buf();
         let piece = piece.map_err(|why| Failure::Connection {

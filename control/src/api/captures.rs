@@ -38,8 +38,6 @@ pub(super) struct Captures {
 pub(super) struct Reading {
     /// Go on until the capture is over.
     follow: bool,
-    /// Delete the capture when it was read, or when the reader has gone away.
-    delete: bool,
 }
 
 /// Capture packets
@@ -52,6 +50,29 @@ pub(super) async fn start(
     State(handle): State<Handle>,
     Body(spec): Body<CaptureSpec>,
 ) -> Result<Response, Problem> {
+    let view = begin(&handle, spec).await?;
+    let place = [(header::LOCATION, format!("/api/v1/captures/{}", view.id))];
+    Ok((StatusCode::CREATED, place, Json(view)).into_response())
+}
+
+/// Capture packets, and read them as they come, as pcapng
+///
+/// The capture is there for its one reader: it ends when the reader goes away, and is deleted when it is
+/// over.
+#[utoipa::path(post, path = "/captures/stream", tag = "tools", operation_id = "streamCapture",
+    request_body = CaptureSpec,
+    responses((status = 200, content((Vec<u8> = "application/x-pcapng")))))]
+pub(super) async fn stream(
+    State(handle): State<Handle>,
+    Body(spec): Body<CaptureSpec>,
+) -> Result<Response, Problem> {
+    let id = begin(&handle, spec).await?.id;
+    let capture = find(&handle, id).await?;
+    Ok(pour(capture, true, Some(handle)))
+}
+
+/// Begins one, if it can be begun.
+async fn begin(handle: &Handle, spec: CaptureSpec) -> Result<CaptureView, Problem> {
     let wrong = |key: &str, found: String, remedy: String| {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let problem = Problem::new(status, "invalid-body", "This cannot be captured");
@@ -76,10 +97,7 @@ pub(super) async fn start(
     };
     let new = NewCapture { spec, program };
     match handle.call(Action::StartCapture(Box::new(new))).await? {
-        Outcome::Capture(view) => {
-            let place = [(header::LOCATION, format!("/api/v1/captures/{}", view.id))];
-            Ok((StatusCode::CREATED, place, Json(view)).into_response())
-        }
+        Outcome::Capture(view) => Ok(*view),
         _ => Err(mismatch()),
     }
 }
@@ -116,13 +134,20 @@ pub(super) async fn packets(
     Query(reading): Query<Reading>,
 ) -> Result<Response, Problem> {
     let capture = find(&handle, id).await?;
+    Ok(pour(capture, reading.follow, None))
+}
+
+/// Hands on what a capture has, to its end if `follow`. `delete` is used to delete it then, or when the
+/// reader has gone away.
+fn pour(capture: Capture, follow: bool, delete: Option<Handle>) -> Response {
+    let name = format!("attachment; filename=\"sluice-{}.pcapng\"", capture.id().0);
     let (pieces, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::spawn(async move {
         let mut offset = 0;
         loop {
             let piece = tokio::select! {
                 () = pieces.closed() => break,
-                piece = capture.read(offset, PIECE, reading.follow) => piece,
+                piece = capture.read(offset, PIECE, follow) => piece,
             };
             let Some(piece) = piece else { break };
             offset += piece.len();
@@ -130,17 +155,17 @@ pub(super) async fn packets(
                 break;
             }
         }
-        if reading.delete {
+        if let Some(handle) = delete {
+            let id = capture.id().0;
             let _ = handle.call(Action::RemoveCapture(id)).await;
         }
     });
-    let name = format!("attachment; filename=\"sluice-{id}.pcapng\"");
     let head = [
         (header::CONTENT_TYPE, "application/x-pcapng".to_owned()),
         (header::CONTENT_DISPOSITION, name),
     ];
     let body = Stream::from_stream(ReceiverStream::new(receiver));
-    Ok((head, body).into_response())
+    (head, body).into_response()
 }
 
 /// End a capture, and keep what it has

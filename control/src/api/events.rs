@@ -66,12 +66,27 @@ pub(super) async fn list(
     Ok(Json(EventPage { events, next }))
 }
 
+/// One event of a stream, by its fields.
+#[derive(Debug, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "axum writes these fields; the document has them from here"
+)]
+pub(super) struct Streamed {
+    /// Its kind; `missed` if the reader was too slow for some.
+    event: String,
+    /// Its number, for `Last-Event-ID`.
+    id: Option<String>,
+    /// JSON.
+    data: String,
+}
+
 /// What happens
 ///
 /// Server-sent events: each event as JSON, with its kind and number; `missed` if the reader was too
 /// slow for some. `Last-Event-ID` goes on where another stream ended.
 #[utoipa::path(get, path = "/events/stream", tag = "state", operation_id = "followEvents",
-    responses((status = 200, content((String = "text/event-stream")))))]
+    responses((status = 200, content((Streamed = "text/event-stream")))))]
 pub(super) async fn stream(
     State(api): State<Api>,
     headers: HeaderMap,

@@ -14,7 +14,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::events::limit;
+use super::events::{Streamed, limit};
 use super::extract::Query;
 use super::{Api, Problem};
 use crate::logs::{Level, Line, SyslogState};
@@ -86,7 +86,7 @@ pub(super) async fn list(
 /// Server-sent events: each line as JSON; `missed` if the reader was too slow for some. `Last-Event-ID`
 /// goes on where another stream ended.
 #[utoipa::path(get, path = "/logs/stream", tag = "state", operation_id = "followLogs",
-    params(Following), responses((status = 200, content((String = "text/event-stream")))))]
+    params(Following), responses((status = 200, content((Streamed = "text/event-stream")))))]
 pub(super) async fn stream(
     State(api): State<Api>,
     Query(asked): Query<Following>,

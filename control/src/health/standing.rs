@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 /// What somebody holds of a real server's health.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HealthVerdict)]
 pub enum Verdict {
     /// Nobody has looked yet, or nobody looks.
     #[default]

@@ -59,7 +59,7 @@ function captureCard(message) {
     key: (row) => row.id,
     columns: [
       { label: "Capture", number: true, text: (row) => String(row.id) },
-      { label: "Filter", mono: true, text: (row) => row.filter || "everything" },
+      { label: "Filter", mono: true, text: (row) => row.spec.filter || "everything" },
       { label: "State", badge: (row) => row.running ? ["running", "good"] : [`over: ${row.over}`, ""] },
       { label: "Packets", number: true, text: (row) => count(row.packets) },
       { label: "Size", number: true, text: (row) => bytes(row.bytes) },
