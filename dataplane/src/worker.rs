@@ -192,6 +192,9 @@ impl<I: Io> Worker<I> {
         let names = snapshot.shared_names.as_ref();
         let zones = names.map_or(Vec::new(), |names| names.zones().to_vec());
         let layout = publisher.published().layout();
+        // Every worker has copies of all that the other appliance has.
+        let copies = ha.as_ref().map_or(0, |ha| usize::from(ha.peer_workers));
+        let mappings = limits.mappings * (1 + copies);
         let mut worker = Self {
             id,
             now,
@@ -216,7 +219,7 @@ impl<I: Io> Worker<I> {
             fragments: Reassembly::new(limits.fragments, id, workers, own_secret),
             hasher,
             leases: Leaser::new(id, hasher),
-            mappings: Mappings::new(id, workers, hasher, limits.mappings, limits.contacts),
+            mappings: Mappings::new(id, workers, hasher, mappings, limits.contacts),
             balancer,
             egress: Egress::new(via).redirecting_by(ha.as_ref().map(|ha| ha.device)),
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),

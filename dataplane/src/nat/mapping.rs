@@ -26,6 +26,9 @@ use super::slab::Slab;
 use super::{Purpose, hash_endpoint, paired};
 use crate::services::ServiceMap;
 
+mod copies;
+pub use copies::Told;
+
 /// How long a mapping of UDP outlives its last session (RFC 4787 REQ-5 asks for two minutes),
 /// milliseconds.
 const LINGER_UDP_MS: u32 = 120_000;
@@ -91,6 +94,21 @@ pub struct Mapping {
     pub sessions: u32,
     /// When it goes if no session holds it then, milliseconds.
     deadline: u32,
+    /// It was another appliance's at first, so its port need not be of this worker's block.
+    foreign: bool,
+    /// Number of the last statement about it between appliances; 0: there was none.
+    pub version: u32,
+    /// Another appliance has it, and this is a copy: where that comes from.
+    pub copy: Option<Copied>,
+}
+
+/// Where a copy comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// In the terms of whoever keeps the copies.
+    pub origin: u32,
+    /// Nobody has it any more, and the copy is to go at this time, milliseconds.
+    orphaned: Option<u32>,
 }
 
 impl Mapping {
@@ -117,7 +135,7 @@ impl Mapping {
     }
 
     fn has_expired(&self, now: u32) -> bool {
-        self.sessions == 0 && now.wrapping_sub(self.deadline) as i32 >= 0
+        self.copy.is_none() && self.sessions == 0 && now.wrapping_sub(self.deadline) as i32 >= 0
     }
 }
 
@@ -141,6 +159,8 @@ pub struct Mappings {
     by_external: Index,
     contacts: Contacts,
     searches: Searches,
+    /// How many are copies.
+    copies: usize,
     /// Where the next sweep begins.
     swept: u32,
 }
@@ -165,6 +185,7 @@ impl Mappings {
             by_external: Index::new(mappings),
             contacts: Contacts::new(contacts),
             searches: Searches::default(),
+            copies: 0,
             swept: 0,
         }
     }
@@ -196,12 +217,20 @@ impl Mappings {
             filtering: pool.filtering,
             sessions: 0,
             deadline: now.wrapping_add(UNHELD_MS),
+            foreign: false,
+            version: 0,
+            copy: None,
         };
+        self.insert(mapping)
+    }
+
+    fn insert(&mut self, mapping: Mapping) -> Result<MappingId, MappingError> {
         let position = self.entries.insert(mapping).ok_or(MappingError::Full)?;
         self.by_internal
             .insert(hash_internal(&self.hasher, &mapping), position);
         self.by_external
             .insert(hash_external(&self.hasher, &mapping), position);
+        self.copies += usize::from(mapping.copy.is_some());
         MappingId::at(position).ok_or(MappingError::Full)
     }
 
@@ -299,20 +328,29 @@ impl Mappings {
         }
     }
 
-    /// Looks at the next `budget` places and ends the mappings there whose time has come. Returns
-    /// how many.
-    pub fn expire(&mut self, now: u32, budget: usize) -> usize {
+    /// Looks at the next `budget` places and ends the mappings there whose time has come; `tell`
+    /// is called with each that was no copy. `is_orphan` says of where a copy comes from whether nobody has
+    /// it any more. Returns how many ended.
+    pub fn expire(
+        &mut self,
+        now: u32,
+        budget: usize,
+        is_orphan: impl Fn(u32) -> bool,
+        mut tell: impl FnMut(&Mapping),
+    ) -> usize {
         let places = self.entries.places();
         let mut ended = 0;
         for _ in 0..budget.min(places as usize) {
             self.swept = if self.swept < places { self.swept } else { 0 };
             let position = self.swept;
             self.swept += 1;
-            if self
-                .entries
-                .get(position)
-                .is_some_and(|mapping| mapping.has_expired(now))
-            {
+            let Some(mapping) = self.entries.get_mut(position) else {
+                continue;
+            };
+            if mapping.has_expired(now) || mapping.ages(now, &is_orphan) {
+                if mapping.copy.is_none() {
+                    tell(mapping);
+                }
                 self.end(position);
                 ended += 1;
             }
@@ -320,9 +358,9 @@ impl Mappings {
         ended
     }
 
-    /// How many there are.
+    /// How many there are, but for copies.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.copies
     }
 
     /// Whether there are none.
@@ -340,15 +378,24 @@ impl Mappings {
     ) -> Option<MappingId> {
         let range = PortRange::new(pool.ports)?;
         let hash = hash_endpoint(&self.hasher, Purpose::Internal, proto, address, port);
-        let found = self.by_internal.candidates(hash).find(|&position| {
-            self.entries.get(position).is_some_and(|mapping| {
-                mapping.proto == proto
-                    && mapping.internal == (address, port)
-                    && range.contains(mapping.external.1)
-                    && pool.addresses.contains(&mapping.external.0)
-            })
-        })?;
-        MappingId::at(found)
+        let mut found = None;
+        for position in self.by_internal.candidates(hash) {
+            let Some(mapping) = self.entries.get(position) else {
+                continue;
+            };
+            if mapping.proto == proto
+                && mapping.internal == (address, port)
+                && (mapping.foreign || range.contains(mapping.external.1))
+                && pool.addresses.contains(&mapping.external.0)
+            {
+                found = Some(position);
+                // Both appliances made one at the same moment: one's own counts.
+                if mapping.copy.is_none() {
+                    break;
+                }
+            }
+        }
+        MappingId::at(found?)
     }
 
     fn free_port(
@@ -396,6 +443,7 @@ impl Mappings {
         self.by_external
             .remove(external_of(position), position, external_of);
         self.entries.remove(position);
+        self.copies -= usize::from(mapping.copy.is_some());
         let (address, port) = mapping.external;
         let subject = hash_endpoint(&self.hasher, Purpose::Search, mapping.proto, address, 0);
         self.searches.give_back(subject, port);

@@ -202,6 +202,14 @@ impl Nat {
         shared.or_else(own).unwrap_or_default()
     }
 
+    /// Whether an address is of a pool with endpoint-independent mappings.
+    pub fn has_mappings(&self, address: IpAddr) -> bool {
+        let mut pools = self.pools.iter();
+        pools.any(|pool| {
+            pool.mapping == Mapping::EndpointIndependent && pool.addresses.contains(&address)
+        })
+    }
+
     /// First and last port of a pool that are the other node's to choose, if there is one.
     pub fn others_of_pool(&self, pool: u16) -> Option<(u16, u16)> {
         self.shared

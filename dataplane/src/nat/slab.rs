@@ -6,6 +6,8 @@ pub(super) struct Slab<T> {
     places: Box<[Option<T>]>,
     /// The empty places; the last is used next.
     free: Vec<u32>,
+    /// Places below were used.
+    used: u32,
 }
 
 impl<T> Slab<T> {
@@ -14,6 +16,7 @@ impl<T> Slab<T> {
         Self {
             places: (0..capacity).map(|_| None).collect(),
             free: (0..capacity).rev().collect(),
+            used: 0,
         }
     }
 
@@ -25,9 +28,9 @@ impl<T> Slab<T> {
         self.free.is_empty()
     }
 
-    /// How many places there are: positions are less.
+    /// How many places were ever used: positions are less.
     pub(super) fn places(&self) -> u32 {
-        self.places.len() as u32
+        self.used
     }
 
     pub(super) fn get(&self, position: u32) -> Option<&T> {
@@ -42,6 +45,7 @@ impl<T> Slab<T> {
     pub(super) fn insert(&mut self, entry: T) -> Option<u32> {
         let position = self.free.pop()?;
         *self.places.get_mut(position as usize)? = Some(entry);
+        self.used = self.used.max(position + 1);
         Some(position)
     }
 

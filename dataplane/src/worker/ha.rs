@@ -8,6 +8,7 @@
 //! - `clients`: which real servers clients had
 //! - `correct`: packets of the peer's sessions that came here, and of ours that came there
 //! - `link`: frames of the HA link: lanes of records, and what they say
+//! - `mapped`: endpoint-independent mappings
 //! - `pulse`: meeting the peer, heartbeats by two ways
 //! - `probe`: routers that are watched
 //! - `roles`: groups of addresses that one of the two holds
@@ -34,6 +35,7 @@ mod clients;
 mod correct;
 mod digest;
 mod link;
+mod mapped;
 mod origin;
 mod passed;
 mod probe;
@@ -45,7 +47,7 @@ mod tell;
 
 pub(super) use correct::Correction;
 use digest::{Heard, Sums};
-use origin::Origin;
+pub(super) use origin::Origin;
 use pulse::Speaker;
 pub(super) use roles::differ as groups_differ;
 pub(super) use takeover::Met;

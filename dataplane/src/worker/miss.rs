@@ -147,6 +147,11 @@ impl<I: Io> Worker<I> {
     fn turn_away(&mut self, packet: Packet<I::Frame>, tuple: &Tuple, refusal: Refusal) {
         match refusal {
             Refusal::PassTo(worker) => self.pass(worker, packet, Why::Affinity),
+            Refusal::Correct(why) => {
+                if let Some(packet) = self.correct(packet, why) {
+                    self.refuse(packet, DropReason::NatNoMapping);
+                }
+            }
             Refusal::Drop(reason) => {
                 let why = self.is_for_peer_though(&packet, tuple, reason);
                 let Some(packet) = self.correct_if(packet, why) else {

@@ -6,6 +6,7 @@ use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
 use super::choose::choose;
+use super::ha::Correction;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
 use super::tables::PerFamily;
@@ -27,6 +28,8 @@ use crate::{lb, rewrite, tcp};
 pub(super) enum Refusal {
     /// Another worker has to decide.
     PassTo(u16),
+    /// The other appliance has to.
+    Correct(Correction),
     /// It may not, or cannot, be opened.
     Drop(DropReason),
 }
@@ -137,6 +140,7 @@ impl<I: Io> Worker<I> {
             denial.reason
         })?;
         if let Some(id) = MappingId::new(blueprint.mapping) {
+            self.adopt_mapping(id);
             self.mappings.hold(id, tuple.src).map_err(refused)?;
         }
         Ok(blueprint)

@@ -9,7 +9,7 @@ use sluice_wire::Tuple;
 
 use super::Worker;
 use super::burst::Packet;
-use super::ha::Met;
+use super::ha::{Met, Origin};
 use super::plan::{self, Destination, Source};
 use super::tables::PerFamily;
 use super::tally::Fate;
@@ -98,7 +98,10 @@ impl<I: Io> Worker<I> {
         let (zone, reply_zone, server) = (original.zone, reply.zone, cold.server);
         let old = [original.path, reply.path];
         let replica = session.is_replica();
-        let mapped = cold.extra != 0 && !replica;
+        let mapped = match replica {
+            true => Origin::unpack(cold.extra).mapped,
+            false => cold.extra != 0,
+        };
         let Some(today) = renewal(
             &self.snapshot,
             &arrives,

@@ -15,6 +15,7 @@ use crate::io::Io;
 use crate::nat::lease::{LeaseError, Leaser, Request};
 use crate::nat::mapping::{self, MappingError, MappingId};
 use crate::nat::rules::{Mapping, SnatPool};
+use crate::shared_names::SyncMode;
 use crate::snapshot::Snapshot;
 
 impl<I: Io> Worker<I> {
@@ -220,6 +221,19 @@ impl<I: Io> Worker<I> {
             .mappings
             .outbound(pool, services, tuple, self.now)
             .map_err(refused)?;
+        if self.ha.is_some() {
+            match self.decided_by_owner(packet.why, id) {
+                // What the owner sends here it knows nothing of any more.
+                Err(Refusal::Correct(_)) if packet.corrected => {}
+                decided => decided?,
+            }
+            self.adopt_mapping(id);
+            let names = self.snapshot.shared_names.as_ref();
+            let mode = names.map(|names| names.mode(blueprint.outbound.service));
+            if mode != Some(SyncMode::None) {
+                self.tell_mapping(id);
+            }
+        }
         let mapping = self.mappings.get(id).ok_or(DropReason::Internal)?;
         let leaves = mapping.outbound(blueprint.leaves);
         self.mappings.hold(id, leaves.dst).map_err(refused)?;
@@ -241,23 +255,28 @@ impl<I: Io> Worker<I> {
         if tuple.dport == 0 {
             return Ok(None);
         }
-        let pool = self.snapshot.nat.pools.iter().find(|pool| {
-            let (first, last) = pool.ports;
+        let nat = &self.snapshot.nat;
+        let pool = nat.pools.iter().zip(0..).find(|&(pool, index)| {
+            let (first, last) = nat.whole_pool(index);
             pool.mapping == Mapping::EndpointIndependent
                 && pool.addresses.contains(&tuple.dst)
                 && (first..=last).contains(&tuple.dport)
         });
-        let Some(pool) = pool else { return Ok(None) };
-        let owner = mapping::block_owner(pool.ports, self.rings.workers(), tuple.dport);
-        match owner {
-            Some(owner) if owner != self.id && why < Why::Affinity => {
-                return Err(Refusal::PassTo(owner));
-            }
-            _ => {}
-        }
+        let Some((pool, _)) = pool else {
+            return Ok(None);
+        };
         let found = self
             .mappings
             .inbound(tuple.proto, tuple.dst, tuple.dport, self.now);
+        if let Some(id) = found.filter(|_| self.ha.is_some()) {
+            self.decided_by_owner(why, id)?;
+        } else if let Some(owner) =
+            mapping::block_owner(pool.ports, self.rings.workers(), tuple.dport)
+            && owner != self.id
+            && why < Why::Affinity
+        {
+            return Err(Refusal::PassTo(owner));
+        }
         let Some(id) = found.filter(|&id| self.mappings.admits(id, tuple.src)) else {
             return Ok(None);
         };

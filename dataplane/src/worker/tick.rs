@@ -82,7 +82,7 @@ impl<I: Io> Worker<I> {
             .sweep_registrations(self.now, REGISTRATIONS_PER_TICK);
         self.tables
             .sweep_host(self.now, CONNECTIONS_PER_TICK, &mut self.neighbours);
-        self.mappings.expire(self.now, MAPPINGS_PER_TICK);
+        self.expire_mappings(MAPPINGS_PER_TICK);
         self.balancer.tick(self.now, CLIENTS_PER_TICK);
         self.ha_tick();
         self.publish();
@@ -172,9 +172,7 @@ impl<I: Io> Worker<I> {
             // It held nothing here: the peer counts it.
             return self.replica_gone::<F>(&session.flows[0], version, cold.extra);
         }
-        if cold.extra == 0 {
-            self.tell_death::<F>(&session, version);
-        }
+        self.tell_death::<F>(&session, version);
         self.account_end::<F>(&session, &cold);
     }
 

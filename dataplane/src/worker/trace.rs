@@ -280,6 +280,10 @@ impl<I: Io> Worker<I> {
                 trace.steps.push(Step::Decider(worker));
                 Verdict::Pass(worker, Why::Affinity)
             }
+            Err(Refusal::Correct(_)) => {
+                trace.steps.push(Step::Peer);
+                Verdict::Redirect
+            }
             Err(Refusal::Drop(reason)) => {
                 if self.is_for_peer_though(packet, &tuple, reason).is_some() {
                     trace.steps.push(Step::Peer);
@@ -382,6 +386,9 @@ impl<I: Io> Worker<I> {
             blueprint.leaves.sport = 0;
             return Ok(None);
         };
+        if let Some(id) = found.filter(|_| self.ha.is_some()) {
+            self.decided_by_owner(packet.why, id)?;
+        }
         blueprint.leaves = mapping.outbound(blueprint.leaves);
         Ok(Some(mapping.external))
     }

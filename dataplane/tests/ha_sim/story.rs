@@ -39,6 +39,8 @@ pub(crate) enum Policy {
     Pool,
     /// The same with few ports, so that they are used again, and the other node's while it is dead.
     FewPorts,
+    /// Each internal endpoint has one external endpoint.
+    Mapped,
     Balance,
     /// The same, and clients come back to the server that they had.
     Persist,
@@ -65,6 +67,7 @@ impl Story {
             Policy::Forward,
             Policy::Pool,
             Policy::FewPorts,
+            Policy::Mapped,
             Policy::Balance,
             Policy::Persist,
         ]);
@@ -127,6 +130,11 @@ impl Story {
             Policy::Forward => {}
             Policy::Pool => pool(&mut setup, 512),
             Policy::FewPorts => pool(&mut setup, 80),
+            Policy::Mapped => {
+                pool(&mut setup, 512);
+                setup.snat_pools[0].mapping = Mapping::EndpointIndependent;
+                setup.snat_pools[0].filtering = Filtering::EndpointIndependent;
+            }
             Policy::Balance | Policy::Persist => balance(&mut setup, node),
         }
         if self.policy == Policy::Persist {

@@ -102,16 +102,22 @@ fn a_mapping_outlives_its_last_session_and_then_goes() {
     mappings.hold(id, remote_ip(1)).unwrap();
     mappings.hold(id, remote_ip(2)).unwrap();
     mappings.release(id, remote_ip(1), start);
-    assert_eq!(mappings.expire(start.wrapping_add(1 << 30), 1000), 0);
+    assert_eq!(
+        mappings.expire(start.wrapping_add(1 << 30), 1000, |_| false, |_| {}),
+        0
+    );
     let end = start.wrapping_add(5000);
     mappings.release(id, remote_ip(2), end);
     mappings.release(id, remote_ip(2), end);
     let late = end.wrapping_add(LINGER_UDP_MS);
     let find = |mappings: &Mappings, now| mappings.inbound(proto::UDP, address, port, now);
     assert_eq!(find(&mappings, late.wrapping_sub(1)), Some(id));
-    assert_eq!(mappings.expire(late.wrapping_sub(1), 1000), 0);
+    assert_eq!(
+        mappings.expire(late.wrapping_sub(1), 1000, |_| false, |_| {}),
+        0
+    );
     assert_eq!(find(&mappings, late), None, "even before it is swept");
-    assert_eq!(mappings.expire(late, 1000), 1);
+    assert_eq!(mappings.expire(late, 1000, |_| false, |_| {}), 1);
     assert!(mappings.is_empty());
     assert_eq!(mappings.get(id), None);
 }
@@ -122,8 +128,8 @@ fn a_mapping_that_no_session_took_goes_soon() {
     mappings
         .outbound(&pool, &services, &udp(1, 4000, 1), 0)
         .unwrap();
-    assert_eq!(mappings.expire(UNHELD_MS - 1, 1000), 0);
-    assert_eq!(mappings.expire(UNHELD_MS, 1000), 1);
+    assert_eq!(mappings.expire(UNHELD_MS - 1, 1000, |_| false, |_| {}), 0);
+    assert_eq!(mappings.expire(UNHELD_MS, 1000, |_| false, |_| {}), 1);
 }
 
 /// Pitfall 13: whoever finds no port leaves the others' mappings as they were. And recovery.
@@ -150,7 +156,7 @@ fn exhaustion_takes_nothing_from_anybody() {
     assert_eq!(externals.len(), 10);
     let freed = mappings.get(ids[3]).unwrap().external;
     mappings.release(ids[3], remote_ip(1), 0);
-    assert_eq!(mappings.expire(LINGER_UDP_MS, 1000), 1);
+    assert_eq!(mappings.expire(LINGER_UDP_MS, 1000, |_| false, |_| {}), 1);
     let id = mappings
         .outbound(&pool, &services, &udp(1, 15, 1), LINGER_UDP_MS)
         .unwrap();
@@ -274,7 +280,7 @@ proptest! {
                 }
             }
             for mappings in &mut all {
-                mappings.expire(now, 20);
+                mappings.expire(now, 20, |_| false, |_| {});
             }
             let externals: HashSet<_> = model.values().map(|known| known.1).collect();
             prop_assert_eq!(externals.len(), model.len(), "two share one");

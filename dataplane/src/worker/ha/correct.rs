@@ -24,7 +24,8 @@ pub(in super::super) enum Correction {
     Replica,
     /// It has no session here, and is none that opens one.
     NoSession,
-    /// It answers to an address and port that NAT gives away, and no session of ours has it.
+    /// It answers to an address and port that NAT gives away, and no session of ours has it; or the
+    /// peer has the mapping of its source or destination.
     Port,
     /// An ICMP error about no packet of ours.
     Error,
@@ -142,9 +143,13 @@ impl<I: Io> Worker<I> {
         if packet.corrected || matches!(self.snapshot.local.get(tuple.dst), Some(Local::Own(_))) {
             return None;
         }
-        // A SYN answers nothing, and both nodes have the same policy.
+        // A SYN answers nothing, and both nodes have the same policy; but the peer may have a mapping.
         let is_syn = tuple.proto == proto::TCP && packet.parsed.tcp_flags & wire::flag::SYN != 0;
         match reason {
+            DropReason::NatNoMapping if is_syn => {
+                let mapped = self.snapshot.nat.has_mappings(tuple.dst);
+                mapped.then_some(Correction::Port)
+            }
             _ if is_syn => None,
             DropReason::NatNoMapping => Some(Correction::Port),
             DropReason::Denied => Some(Correction::Refused),

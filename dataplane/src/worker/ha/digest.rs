@@ -20,7 +20,6 @@ use super::super::tables::PerFamily;
 use super::{Ha, Origin};
 use crate::handoff::Message;
 use crate::io::{Frame, Io};
-use crate::mailbox::Table;
 use crate::published::WorkerCounter;
 use crate::session::flow::Flow;
 use crate::session::table::SessionId;
@@ -139,7 +138,16 @@ impl Heard {
 struct Sweeping {
     lane: u8,
     sweep: Sweep,
-    at: (Table, u32),
+    /// What is looked at, and from where on.
+    at: (Stage, u32),
+}
+
+/// What a sweep looks at, one after the other.
+#[derive(Clone, Copy)]
+enum Stage {
+    V4,
+    V6,
+    Mappings,
 }
 
 /// Sums and sweeps of one worker.
@@ -387,7 +395,7 @@ impl<I: Io> Worker<I> {
         let _ = sweeps.try_push(Sweeping {
             lane,
             sweep,
-            at: (Table::V4, 0),
+            at: (Stage::V4, 0),
         });
     }
 
@@ -397,15 +405,21 @@ impl<I: Io> Worker<I> {
         let Some(&sweeping) = ha.sums.sweeps.first() else {
             return;
         };
-        let (table, from) = sweeping.at;
-        let next = match table {
-            Table::V4 => self.sweep_in::<V4>(&sweeping, from),
-            Table::V6 => self.sweep_in::<V6>(&sweeping, from),
+        let (stage, from) = sweeping.at;
+        let next = match stage {
+            Stage::V4 => self.sweep_in::<V4>(&sweeping, from),
+            Stage::V6 => self.sweep_in::<V6>(&sweeping, from),
+            // They are told in whole rounds only.
+            Stage::Mappings if sweeping.sweep.scope == Scope::All => {
+                self.sweep_mappings((sweeping.lane, sweeping.sweep.mark), from)
+            }
+            Stage::Mappings => None,
         };
-        let next = match (table, next) {
-            (_, Some(from)) => Some((table, from)),
-            (Table::V4, None) => Some((Table::V6, 0)),
-            (Table::V6, None) => None,
+        let next = match (stage, next) {
+            (_, Some(from)) => Some((stage, from)),
+            (Stage::V4, None) => Some((Stage::V6, 0)),
+            (Stage::V6, None) => Some((Stage::Mappings, 0)),
+            (Stage::Mappings, None) => None,
         };
         let Some(ha) = &mut self.ha else { return };
         match (next, ha.sums.sweeps.first_mut()) {

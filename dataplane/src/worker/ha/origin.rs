@@ -9,7 +9,7 @@ const LANE_BITS: u32 = 6;
 /// A replica belongs to the peer while it comes from the present meeting; those of a former boot of
 /// the peer are nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Origin {
+pub(in super::super) struct Origin {
     /// Which boot of the peer told of it; wraps.
     pub(super) meeting: u16,
     /// The lane that it was told on.
@@ -17,7 +17,7 @@ pub(super) struct Origin {
     /// The round in which it was told whole (see `sluice_ha::bulk`).
     pub(super) mark: u16,
     /// Its source is translated by an endpoint-independent mapping, or its destination is.
-    pub(super) mapped: bool,
+    pub(in super::super) mapped: bool,
 }
 
 impl Origin {
@@ -34,7 +34,7 @@ impl Origin {
             | u32::from(self.mark)
     }
 
-    pub(super) fn unpack(packed: u32) -> Self {
+    pub(in super::super) fn unpack(packed: u32) -> Self {
         Self {
             mapped: packed >> (16 + LANE_BITS + MEETING_BITS) != 0,
             meeting: Self::meeting(packed >> (16 + LANE_BITS)),

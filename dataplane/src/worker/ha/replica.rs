@@ -46,16 +46,8 @@ impl<I: Io> Worker<I> {
         };
         let passed = passed.is_some();
         match record {
-            Record::Session4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.session_told(key, told, from);
-                })
-            }
-            Record::Session6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.session_told(key, told, from);
-                })
-            }
+            Record::Session4(told) => self.apply_session::<V4>(record, told, (from, passed)),
+            Record::Session6(told) => self.apply_session::<V6>(record, told, (from, passed)),
             Record::Change4(told) => {
                 self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
                     worker.change_told(key, told, from);
@@ -77,6 +69,7 @@ impl<I: Io> Worker<I> {
                 })
             }
             Record::Client(told) => self.client_told(record, told, (from, passed)),
+            Record::Mapping(told) => self.mapping_told(record, told, (from, passed)),
             Record::BulkEnd { .. } => self.all_told(lane, record),
             Record::BulkBegin { .. } | Record::RepairBegin { .. } | Record::RepairEnd { .. } => {
                 self.round_told(lane, record);
@@ -90,8 +83,27 @@ impl<I: Io> Worker<I> {
                 self.repair_wanted(lane, *bucket);
                 Take::Taken
             }
-            _ => Take::Taken,
         }
+    }
+
+    fn apply_session<F: PerFamily>(
+        &mut self,
+        record: &Record,
+        told: &SessionRecord<F>,
+        (from, passed): (Origin, bool),
+    ) -> Take {
+        let decider = self.decider_of_session(told);
+        if let Some(worker) = decider.filter(|&worker| worker != self.id && !passed) {
+            return self.pass_record(worker, record, from);
+        }
+        let from = Origin {
+            mapped: decider.is_some(),
+            ..from
+        };
+        let passed = passed || decider.is_some();
+        self.dispatch_record::<F>(record, &told.identity, (from, passed), |worker, key| {
+            worker.session_told(key, told, from);
+        })
     }
 
     /// Everything was told on a lane. All workers hear of it after what the records before it said.

@@ -65,7 +65,12 @@ impl<I: Io> Worker<I> {
     /// no place for it.
     fn take_over<F: PerFamily>(&mut self, id: SessionId) -> bool {
         let takeover = sluice_ha::record::Stamp::TAKEOVER;
+        let Some(mapping) = self.hold_mapping_of::<F>(id) else {
+            self.remove_replica::<F>(id);
+            return false;
+        };
         if !self.renew::<F>(id) {
+            self.release_mapping_of::<F>(id, mapping);
             self.remove_replica::<F>(id);
             return false;
         }
@@ -75,7 +80,7 @@ impl<I: Io> Worker<I> {
         let Some(cold) = table.cold_mut(id) else {
             return false;
         };
-        let origin = std::mem::take(&mut cold.extra);
+        let origin = std::mem::replace(&mut cold.extra, mapping);
         let Some(original) = table.session(id).map(|session| session.flows[0]) else {
             return false;
         };
@@ -105,6 +110,25 @@ impl<I: Io> Worker<I> {
         self.counters.count(WorkerCounter::SessionsTakenOver);
         self.reschedule::<F>(id);
         true
+    }
+
+    /// Holds the mapping of a replica: its number, 0 if it has none. `None` without room for it.
+    fn hold_mapping_of<F: PerFamily>(&mut self, id: SessionId) -> Option<u32> {
+        let table = F::table(&self.tables);
+        let original = &table.session(id)?.flows[0];
+        if !Origin::unpack(table.cold(id)?.extra).mapped {
+            return Some(0);
+        }
+        let (arrives, leaves) = (original.arrives(), original.leaves());
+        self.hold_for(&arrives, &leaves)
+    }
+
+    fn release_mapping_of<F: PerFamily>(&mut self, id: SessionId, mapping: u32) {
+        if let Some(session) = F::table(&self.tables).session(id) {
+            let [original, _] = &session.flows;
+            let (arrives, reply) = (original.arrives(), original.leaves().reverse());
+            self.release_mapping(mapping, &arrives, &reply);
+        }
     }
 
     /// Takes a replica over that no living peer owns.

@@ -10,6 +10,7 @@ use sluice_wire::{Family, V4, V6, proto};
 
 use super::super::Worker;
 use super::super::tables::PerFamily;
+use super::Origin;
 use super::digest::place_of;
 use crate::io::Io;
 use crate::published::WorkerCounter;
@@ -19,8 +20,8 @@ use crate::shared_names::{SharedNames, SyncMode};
 
 /// Table entries looked at per poll.
 const SLICE: u32 = 128;
-/// Kinds of what there is to tell: IPv4 sessions, IPv6 sessions, clients.
-const KINDS: u64 = 3;
+/// Kinds of what there is to tell: IPv4 sessions, IPv6 sessions, clients, mappings.
+const KINDS: u64 = 4;
 
 /// Families of which there are records.
 pub(in super::super) trait Told: Family {
@@ -125,15 +126,15 @@ impl<I: Io> Worker<I> {
         Stamp { version, owner }
     }
 
-    /// Counts one more statement of a session. `None` for those that are kept to ourselves: of
-    /// endpoint-independent mappings, and of services that are not told of.
+    /// Counts one more statement of a session. `None` for those that are kept to ourselves:
+    /// of services that are not told of.
     fn next_stamp<F: PerFamily>(&mut self, id: SessionId) -> Option<Stamp> {
         let ha = self.ha.as_ref().filter(|ha| ha.parts.sync)?;
         let owner = ha.parts.node;
         let names = self.snapshot.shared_names.as_ref()?;
         let table = F::table_mut(&mut self.tables);
         let cold = table.cold(id)?;
-        let is_told = cold.extra == 0 && names.mode(cold.service) != SyncMode::None;
+        let is_told = names.mode(cold.service) != SyncMode::None;
         if !is_told && table.version(id) == 0 {
             return None;
         }
@@ -183,6 +184,14 @@ impl<I: Io> Worker<I> {
         }
         if original.flags & flags::CLAMP_MSS != 0 {
             bits |= session::CLAMP_MSS;
+        }
+        // Of a copy there is the origin instead.
+        let mapped = match original.flags & flags::REPLICA {
+            0 => cold.extra != 0,
+            _ => Origin::unpack(cold.extra).mapped,
+        };
+        if mapped {
+            bits |= session::MAPPED;
         }
         Some(SessionRecord {
             stamp,
@@ -282,7 +291,8 @@ impl<I: Io> Worker<I> {
         let next = match kind {
             0 => self.told_at::<V4>(at, scope),
             1 => self.told_at::<V6>(at, scope),
-            _ => self.client_at(at, scope),
+            2 => self.client_at(at, scope),
+            _ => self.mapping_at(at, scope),
         };
         match next {
             Next::End if kind + 1 < KINDS => {
