@@ -19,6 +19,7 @@ mod icmp;
 mod list;
 mod log;
 mod names;
+mod passive;
 mod place;
 mod pool;
 mod port;

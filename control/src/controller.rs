@@ -15,6 +15,7 @@ mod health_view;
 mod history;
 mod ledger;
 mod link;
+mod passive;
 mod pending;
 mod questions;
 mod report;
@@ -53,7 +54,7 @@ pub use change::{
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
 pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
-pub use health_view::{CheckTotals, CheckView, Health, ServerHealth};
+pub use health_view::{CheckTotals, CheckView, Connections, Health, ServerHealth};
 pub use roles::Duty;
 pub use state::{DeviceState, DropState, PortState, WorkerState};
 pub use stats::{
@@ -68,7 +69,7 @@ pub use survey::{
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
 use crate::events::Severity;
-use crate::health::{Board, Checker, ScriptRunner, Standings};
+use crate::health::{Board, Checker, Ramps, ScriptRunner, Standings};
 use crate::host::{HostError, Interface};
 use crate::logs::Logs;
 use ledger::Ledger;
@@ -134,6 +135,8 @@ pub struct Controller {
     standings: Standings,
     checker: Option<Checker>,
     scripts: Option<ScriptRunner>,
+    watches: passive::Watches,
+    ramps: Ramps,
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerLink>,
     published: Arc<Published>,
@@ -175,7 +178,8 @@ impl Controller {
         let mut snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
         // Servers that are to wait for their first check.
         let nothing = Standings::default();
-        if let Some((waiting, _)) = compile::restate(&snapshot, &config, &registry, &nothing) {
+        let known = (&nothing, &Ramps::default());
+        if let Some((waiting, _)) = compile::restate(&snapshot, &config, &registry, known) {
             snapshot = waiting;
         }
         let (published, publishers) = Published::new(config.system.workers.len(), layout);
@@ -208,6 +212,8 @@ impl Controller {
             standings: Standings::default(),
             checker: None,
             scripts: None,
+            watches: passive::Watches::new(now),
+            ramps: Ramps::default(),
             snapshot,
             workers: links,
             published,
@@ -220,6 +226,7 @@ impl Controller {
             last_capture: 0,
         };
         controller.look_at_links();
+        controller.look_at_starts(now);
         Ok((controller, sides))
     }
 
@@ -326,7 +333,7 @@ impl Controller {
                 let done = self.set_duty(duty, now);
                 done.map(|()| Outcome::Ha(self.ha(now).map(Box::new)))
             }
-            Action::Health(filter) => Ok(Outcome::Health(Box::new(self.health(&filter)))),
+            Action::Health(filter) => Ok(Outcome::Health(Box::new(self.health(&filter, now)))),
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
@@ -420,7 +427,8 @@ impl Controller {
         self.look_at_trial(now);
         self.look_at_captures();
         self.take_checks();
-        self.follow_health();
+        self.look_at_connections(now);
+        self.follow_health(now);
         self.finish_adoptions(now);
         let late = |(&request, pending): (&RequestId, &Pending)| {
             (pending.deadline <= now || pending.answer.is_closed()).then_some(request)

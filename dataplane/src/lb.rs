@@ -238,7 +238,9 @@ impl Balancer {
         }
         let least = matches!(
             tier.scheduler,
-            Scheduler::LeastConnections | Scheduler::WeightedLeastConnections
+            Scheduler::LeastConnections
+                | Scheduler::WeightedLeastConnections
+                | Scheduler::PacedLoads(_)
         );
         if (capped || least) && now.wrapping_sub(place.refreshed) >= REFRESH_MS {
             place.refreshed = now;
@@ -360,11 +362,13 @@ fn choose(
     let room = |server| room(loads, server);
     match &tier.scheduler {
         Scheduler::RoundRobin => scheduler::round_robin(place, members, room),
-        Scheduler::WeightedRoundRobin => scheduler::weighted_round_robin(members, room),
+        Scheduler::WeightedRoundRobin | Scheduler::PacedTurns(_) => {
+            scheduler::weighted_round_robin(members, room)
+        }
         Scheduler::LeastConnections => {
             scheduler::least_connections(place, members, loads, false, room)
         }
-        Scheduler::WeightedLeastConnections => {
+        Scheduler::WeightedLeastConnections | Scheduler::PacedLoads(_) => {
             scheduler::least_connections(place, members, loads, true, room)
         }
         Scheduler::SourceHash(rendezvous) => {

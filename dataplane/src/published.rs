@@ -218,6 +218,13 @@ counters! {
         NatExhausted = "nat_exhausted",
         /// Sessions that were given to a lower priority group, the backup pool or the sorry server.
         Overflowed = "sessions_overflowed",
+        /// TCP connections that a real server answered.
+        Answered = "connections_answered",
+        /// TCP connections to a real server that it did not answer: the client had to ask again, or gave
+        /// up.
+        Unanswered = "connections_unanswered",
+        /// TCP connections that a real server refused by a reset.
+        Rejected = "connections_refused",
     }
 }
 

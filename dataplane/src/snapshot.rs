@@ -370,6 +370,11 @@ pub enum Scheduler {
     LeastConnections,
     /// The one with the fewest sessions for its weight.
     WeightedLeastConnections,
+    /// As [`WeightedRoundRobin`](Self::WeightedRoundRobin), by these weights of the tier's members instead
+    /// of the servers': while one of them is only on its way to its share.
+    PacedTurns(Box<[u16]>),
+    /// As [`WeightedLeastConnections`](Self::WeightedLeastConnections), likewise.
+    PacedLoads(Box<[u16]>),
     /// By a hash of the client's address (rendezvous, weighted): the same client, the same server, at
     /// every appliance and after every restart.
     SourceHash(Rendezvous),

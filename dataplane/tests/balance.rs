@@ -359,3 +359,90 @@ fn a_closed_connection_is_forgotten_soon_and_its_port_reused_at_once() {
         "half open: gone in minutes"
     );
 }
+
+/// What is counted of all real servers' connections: answered, unanswered, refused.
+fn answers(world: &mut World) -> [u64; 3] {
+    world.accounts();
+    let published = &world.published;
+    let counters = [
+        FlowCounter::Answered,
+        FlowCounter::Unanswered,
+        FlowCounter::Rejected,
+    ];
+    counters.map(|counter| {
+        let servers = [1, 2].map(|id| published.sum(Slot::Server(ServerId(id), counter)));
+        let service = published.sum(Slot::Service(ServiceId(1), counter));
+        assert_eq!(servers.iter().sum::<u64>(), service, "{counter:?}");
+        service
+    })
+}
+
+#[test]
+fn what_servers_say_to_a_syn_is_counted_once_a_connection() {
+    for workers in [1, 2] {
+        let mut world = Setup {
+            workers,
+            ..balanced(LbMode::Dnat)
+        }
+        .start();
+        let ask = |port| syn("203.0.113.9", port, "192.0.2.100").to(OUTSIDE);
+        let server = connect(&mut world, "203.0.113.9", 3000);
+        assert_eq!(answers(&mut world), [1, 0, 0]);
+        // A reset of an open connection is no refusal.
+        let reset = tcp(&server, 8080, "203.0.113.9", 3000, RST | ACK, 9001, 1001);
+        world.through(INSIDE, &reset.to(INSIDE));
+        assert_eq!(answers(&mut world), [1, 0, 0]);
+
+        let server = to(&world.through(OUTSIDE, &ask(3001)));
+        world.through(OUTSIDE, &ask(3001));
+        assert_eq!(answers(&mut world), [1, 0, 0], "a duplicate, at once");
+        let other = to(&world.through(OUTSIDE, &ask(3002)));
+        for _ in 0..3 {
+            world.pass_time(1000);
+            assert_eq!(to(&world.through(OUTSIDE, &ask(3002))), other);
+        }
+        assert_eq!(answers(&mut world), [1, 1, 0], "asked four times");
+        // The first one is refused now, after all.
+        let refuse = tcp(&server, 8080, "203.0.113.9", 3001, RST | ACK, 0, 1001);
+        world.through(INSIDE, &refuse.to(INSIDE));
+        assert_eq!(answers(&mut world), [1, 1, 1]);
+        // A client that gives up: when the session's time is over.
+        world.through(OUTSIDE, &ask(3003));
+        world.pass_time(300_000);
+        assert_eq!(answers(&mut world), [1, 2, 1]);
+        assert_eq!(world.count(WorkerCounter::SessionsV4), 0);
+    }
+}
+
+#[test]
+fn who_asks_again_gets_another_server_once_its_own_is_out() {
+    let mut world = balanced(LbMode::Dnat).start();
+    let ask = |port| syn("203.0.113.9", port, "192.0.2.100").to(OUTSIDE);
+    let mut waiting: Vec<u16> = (3000..3004)
+        .filter(|&port| to(&world.through(OUTSIDE, &ask(port))) == "10.0.0.11")
+        .collect();
+    assert_eq!(waiting.len(), 2);
+    let open = waiting.pop().unwrap();
+    let accept = tcp(
+        "10.0.0.11",
+        8080,
+        "203.0.113.9",
+        open,
+        SYN | ACK,
+        9000,
+        1001,
+    );
+    world.through(INSIDE, &accept.to(INSIDE));
+    world.pass_time(1000);
+    let mut out = balanced(LbMode::Dnat);
+    out.servers[1].as_mut().unwrap().state = ServerState::Draining;
+    // Of the same epoch: nothing is judged anew.
+    world.swap(&out);
+    for _ in 0..2 {
+        assert_eq!(to(&world.through(OUTSIDE, &ask(waiting[0]))), "10.0.0.12");
+    }
+    // That one has answered, and keeps its connection, whatever is sent again.
+    assert_eq!(to(&world.through(OUTSIDE, &ask(open))), "10.0.0.11");
+    assert_eq!(answers(&mut world), [1, 1, 0]);
+    assert_eq!(world.count(WorkerCounter::SessionsV4), 4);
+}

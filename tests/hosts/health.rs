@@ -265,3 +265,45 @@ fn bodies_names_and_scripts_are_checked_and_on_down_says_what_becomes_of_session
     wait::expect("new sessions", || get(&client, VIP, "/").is_ok());
     assert!(kept.answers(), "it never ended");
 }
+
+#[test]
+fn a_server_that_falls_silent_is_found_by_its_connections_and_no_client_is_lost() {
+    let mut lab = Lab::gateway("silent");
+    let client = lab.outside(10);
+    let web = [lab.inside(11), lab.inside(12)];
+    let _nginx = web.each_ref().map(Nginx::start);
+    let servers = pool(&[(&web[0], 1), (&web[1], 1)]).replace(
+        "name = \"web\"\n",
+        "name = \"web\"\npassive = { failures = 3, out = \"3s\" }\n",
+    );
+    let sluice = lab.start(&(servers + &virtual_server("scheduler = \"round_robin\"")));
+    for _ in 0..4 {
+        assert!(get(&client, VIP, "/").is_ok());
+    }
+    let passive = || {
+        let health = sluice.json("/api/v1/health");
+        health["servers"][0]["passive"].clone()
+    };
+    wait::expect("in11 to be looked at", || passive() == "up");
+
+    lab.unplug(&web[0]);
+    // Half of them go to the one that is silent, and ask again after a second; by the next time, two
+    // seconds later, it is out.
+    let asked: Vec<_> = std::thread::scope(|scope| {
+        let asked = [(); 8].map(|()| scope.spawn(|| get(&client, VIP, "/")));
+        asked.map(|asked| asked.join().expect("no panic")).into()
+    });
+    for answer in asked {
+        let answer = answer.expect("an answer by the other server");
+        assert_eq!(answer.text().trim(), "in12");
+    }
+    let events = sluice.json("/api/v1/events?after=0&limit=1000");
+    let events = events["events"].as_array().expect("events").clone();
+    let out = events.iter().find(|it| it["kind"] == "health.passive.down");
+    assert_eq!(out.expect("an event")["details"]["server"], "web/in11");
+
+    lab.plug_in(&web[0]);
+    wait::expect("in11 to get sessions again", || {
+        get(&client, VIP, "/").is_ok_and(|answer| answer.text().trim() == "in11")
+    });
+}

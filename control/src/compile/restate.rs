@@ -7,19 +7,20 @@ use sluice_dataplane::snapshot::{ServerId, ServerState, Snapshot, Tier};
 use super::Registry;
 use super::tiers::{self, Members};
 use crate::config::Config;
-use crate::health::{Standings, effective};
+use crate::health::{Ramps, Standings, effective};
 
-/// A snapshot of `config` with real servers as they stand now, and of the same epoch: health decides
+/// A snapshot of `config` with real servers as they stand now, each with as much of its share as it has got
+/// to, and of the same epoch: health decides
 /// who gets new sessions, and nothing about those that are open. Beside it: whether there are servers
 /// now whose sessions have to end. `None` if `snapshot` has it all.
 pub fn restate(
     snapshot: &Arc<Snapshot>,
     config: &Config,
     registry: &Registry,
-    standings: &Standings,
+    (standings, ramps): (&Standings, &Ramps),
 ) -> Option<(Arc<Snapshot>, bool)> {
     let changes = changes(snapshot, config, registry, standings);
-    if changes.is_empty() {
+    if changes.is_empty() && !ramps.changed() {
         return None;
     }
     let mut restated = Snapshot::clone(snapshot);
@@ -43,7 +44,9 @@ pub fn restate(
             min_up: pool.min_up,
         })
         .collect();
-    let concerned = |tier: &Tier| changes.iter().any(|(id, _)| tier.members.contains(id));
+    // Of servers that have got to another part of their share it is not kept which: all tiers are seen to.
+    let concerned =
+        |tier: &Tier| ramps.changed() || changes.iter().any(|(id, _)| tier.members.contains(id));
     let wanted = config.virtual_servers.iter();
     for (vs, wanted) in restated.virtual_servers.iter_mut().zip(wanted) {
         if !vs.tiers.iter().any(concerned) {
@@ -55,7 +58,7 @@ pub fn restate(
             &pools[wanted.pool.0],
             wanted.backup_pool.map(|pool| &pools[pool.0]),
             registry.server_by_name(&format!("sorry:{}", wanted.name)),
-            &restated.servers,
+            (&restated.servers, ramps),
         );
     }
     let ends = changes.iter().any(|&(_, state)| state == ServerState::Down);

@@ -11,6 +11,7 @@ use sluice_dataplane::timeouts::Timeouts;
 use super::tiers::{self, Members};
 use super::{CompileError, Registry};
 use crate::config::{self, Config, Name, NewSource, Sync, TimeoutOverrides, ZoneIndex};
+use crate::health::Ramps;
 
 pub(super) struct Services<'a> {
     config: &'a Config,
@@ -153,7 +154,9 @@ impl<'a> Services<'a> {
             let sorry = self.sorry_server(vs)?;
             let of = |pool: config::PoolIndex| &self.members[pool.0];
             let backup = vs.backup_pool.map(of);
-            let tiers = tiers::tiers(vs.scheduler, of(vs.pool), backup, sorry, &self.servers);
+            // Who has less than its share is seen to by `restate`.
+            let known = (&self.servers[..], &Ramps::default());
+            let tiers = tiers::tiers(vs.scheduler, of(vs.pool), backup, sorry, known);
             Ok(VirtualServer {
                 service,
                 name: vs.name.as_str().to_owned(),

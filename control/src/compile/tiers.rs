@@ -9,6 +9,7 @@ use sluice_dataplane::lb::rendezvous::Rendezvous;
 use sluice_dataplane::snapshot::{RealServer, Scheduler, ServerId, Tier, TierKind};
 
 use crate::config;
+use crate::health::{Ramps, STEPS};
 
 /// What of a pool decides about tiers.
 #[derive(Debug, Clone)]
@@ -61,12 +62,12 @@ pub(super) fn tiers(
     pool: &Members,
     backup: Option<&Members>,
     sorry: Option<ServerId>,
-    servers: &[Option<RealServer>],
+    (servers, ramps): (&[Option<RealServer>], &Ramps),
 ) -> Vec<Tier> {
     let tier = |kind| {
         move |members: Vec<ServerId>| Tier {
             kind,
-            scheduler: self::scheduler(scheduler, &members, servers),
+            scheduler: self::scheduler(scheduler, &members, servers, ramps),
             members,
         }
     };
@@ -87,7 +88,12 @@ fn scheduler(
     scheduler: config::Scheduler,
     members: &[ServerId],
     servers: &[Option<RealServer>],
+    ramps: &Ramps,
 ) -> Scheduler {
+    let slow = |&id: &ServerId| ramps.step(id) < STEPS && lb::share(servers, id) > 0;
+    if members.iter().any(slow) {
+        return slow_start(scheduler, members, servers, ramps);
+    }
     match scheduler {
         config::Scheduler::RoundRobin => Scheduler::RoundRobin,
         config::Scheduler::WeightedRoundRobin => Scheduler::WeightedRoundRobin,
@@ -96,6 +102,31 @@ fn scheduler(
         config::Scheduler::SourceHash => Scheduler::SourceHash(Rendezvous::build(members, servers)),
         config::Scheduler::Maglev(size) => {
             Scheduler::Maglev(MaglevTable::build(size, members, servers))
+        }
+    }
+}
+
+/// The same while a member has not got to its share: by weights that have so many parts of
+/// [`STEPS`] as it gets. Those that know no weights do so meanwhile.
+fn slow_start(
+    scheduler: config::Scheduler,
+    members: &[ServerId],
+    servers: &[Option<RealServer>],
+    ramps: &Ramps,
+) -> Scheduler {
+    let weighted = |id: ServerId| lb::share(servers, id) * ramps.step(id);
+    let alike = |id: ServerId| lb::share(servers, id).min(1) * ramps.step(id);
+    let all = |of: &dyn Fn(ServerId) -> u16| members.iter().map(|&id| of(id)).collect();
+    match scheduler {
+        config::Scheduler::RoundRobin => Scheduler::PacedTurns(all(&alike)),
+        config::Scheduler::WeightedRoundRobin => Scheduler::PacedTurns(all(&weighted)),
+        config::Scheduler::LeastConnections => Scheduler::PacedLoads(all(&alike)),
+        config::Scheduler::WeightedLeastConnections => Scheduler::PacedLoads(all(&weighted)),
+        config::Scheduler::SourceHash => {
+            Scheduler::SourceHash(Rendezvous::weighted(members, servers, weighted))
+        }
+        config::Scheduler::Maglev(size) => {
+            Scheduler::Maglev(MaglevTable::weighted(size, members, servers, weighted))
         }
     }
 }
@@ -132,7 +163,7 @@ mod tests {
             &members,
             None,
             None,
-            &servers,
+            (&servers, &Ramps::default()),
         );
         let ids = |tier: Tier| tier.members.iter().map(|id| id.0).collect();
         tiers.into_iter().map(ids).collect()
@@ -169,7 +200,7 @@ mod tests {
             &pool,
             Some(&backup),
             Some(ServerId(4)),
-            &[],
+            (&[], &Ramps::default()),
         );
         let all: Vec<_> = all
             .into_iter()

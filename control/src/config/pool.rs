@@ -6,12 +6,14 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use sluice_dataplane::snapshot::{ServerState, SessionLimits};
 
+use super::duration;
 use super::health_check::{host, named};
 use super::names::{CheckIndex, Name};
+use super::passive::RawPassive;
 use super::place::{Place, optional};
 use super::raw::section;
 use super::value::{self, Several, address, family, number, word};
-use crate::health::OnDown;
+use crate::health::{OnDown, Passive};
 
 /// `[[pool]]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,6 +31,12 @@ pub struct RawPool {
     /// Servers that should be available in the priority groups in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_up: Option<i64>,
+    /// Connections that servers do not answer, or refuse, take them out for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive: Option<RawPassive>,
+    /// How long a server that comes or comes back takes to its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<String>,
     /// `[[pool.server]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server: Vec<RawServer>,
@@ -77,6 +85,10 @@ pub struct Pool {
     pub servers: Vec<Server>,
     /// As long as fewer servers of the higher priority groups take sessions, the next group joins.
     pub min_up: usize,
+    /// What of their connections takes servers out, if that is asked for.
+    pub passive: Option<Passive>,
+    /// How long a server that comes or comes back takes to its share, in milliseconds; 0 for none.
+    pub slow_start_ms: u32,
 }
 
 impl Pool {
@@ -141,6 +153,12 @@ impl RawPool {
         let min_up = optional(self.min_up, |min_up| {
             number::<usize>(min_up, 1..=MAX_SERVERS, &place.key("min_up"))
         });
+        let passive = optional(self.passive.as_ref(), |passive| {
+            passive.check(&place.key("passive"))
+        });
+        let slow_start = optional(self.slow_start.as_deref(), |text| {
+            duration::milliseconds(text, &place.key("slow_start"))
+        });
         let servers = list.each(&self.server, RawServer::check)?;
         let one_group = servers.iter().all(|it| it.priority == servers[0].priority);
         if self.min_up.is_some() && one_group {
@@ -184,6 +202,8 @@ impl RawPool {
             on_down: on_down?.unwrap_or_default(),
             servers,
             min_up: min_up?.unwrap_or(1),
+            passive: passive?,
+            slow_start_ms: slow_start?.unwrap_or(0),
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 use sluice_dataplane::mailbox::{EndRequest, Filter, RequestId, ToWorker};
@@ -14,7 +15,7 @@ use super::link::WorkerLink;
 use super::{Controller, Host};
 use crate::compile;
 use crate::events::Severity;
-use crate::health::{Checker, Key, Standings, Status, Targets, Verdict};
+use crate::health::{Checker, Key, STEPS, Standings, Status, Targets, Verdict};
 
 /// A request of nobody: no answer is waited for.
 const UNASKED: RequestId = RequestId(0);
@@ -121,11 +122,12 @@ impl Controller {
     /// Sends workers a snapshot with what has changed. While one is on its way nothing is sent: what
     /// changes meanwhile goes with the next, so that any number of servers that fall together are a
     /// few snapshots.
-    pub(super) fn follow_health(&mut self) {
-        if !self.standings.changed() || self.workers.iter().any(WorkerLink::is_adopting) {
+    pub(super) fn follow_health(&mut self, now: Instant) {
+        let changed = self.standings.changed() || self.ramps.under_way();
+        if !changed || self.workers.iter().any(WorkerLink::is_adopting) {
             return;
         }
-        let Some(ends) = self.restate() else {
+        let Some(ends) = self.restate(now) else {
             return;
         };
         for worker in &mut self.workers {
@@ -141,16 +143,19 @@ impl Controller {
 
     /// Brings standings into the snapshot in use; `None` if they are there. True: there are servers
     /// whose sessions have to end.
-    pub(super) fn restate(&mut self) -> Option<bool> {
+    pub(super) fn restate(&mut self, now: Instant) -> Option<bool> {
+        self.look_at_starts(now);
+        let known = (&self.standings, &self.ramps);
+        let restated = compile::restate(&self.snapshot, &self.config, &self.registry, known);
         self.standings.taken_up();
-        let (config, registry) = (&self.config, &self.registry);
-        let (snapshot, ends) = compile::restate(&self.snapshot, config, registry, &self.standings)?;
+        self.ramps.taken_up();
+        let (snapshot, ends) = restated?;
         self.snapshot = snapshot;
         Some(ends)
     }
 
     /// The health of the servers that match.
-    pub(super) fn health(&self, filter: &HealthFilter) -> Health {
+    pub(super) fn health(&self, filter: &HealthFilter, now: Instant) -> Health {
         let rows = self.checker.as_ref().map(|checker| checker.board().rows());
         let mut by_server: BTreeMap<String, Vec<(String, Status)>> = BTreeMap::new();
         for (key, status) in rows.into_iter().flatten() {
@@ -187,6 +192,8 @@ impl Controller {
                     state: state_name(state.unwrap_or(server.state)),
                     health: standing.active,
                     passive: standing.passive,
+                    connections: self.connections(id, now),
+                    share_percent: u32::from(self.ramps.step(id)) * 100 / u32::from(STEPS),
                     checks: checks
                         .into_iter()
                         .map(|(check, status)| CheckView::new(check, &status))

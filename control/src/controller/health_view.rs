@@ -37,8 +37,25 @@ pub struct ServerHealth {
     pub health: Verdict,
     /// What the data plane sees of its sessions; `unknown` where nobody looks.
     pub passive: Verdict,
+    /// What its connections show, where its pool has `passive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+    /// Of its share of new sessions it gets so many percent: less than 100 while it has a slow start.
+    pub share_percent: u32,
     /// Its checks, by name.
     pub checks: Vec<CheckView>,
+}
+
+/// TCP connections of a real server within the window of its pool's `passive`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Connections {
+    /// Those that it answered.
+    pub answered: u64,
+    /// Those that it did not answer, or refused.
+    pub failed: u64,
+    /// Until when it gets no new sessions for that (RFC 3339, UTC), if it is out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_until: Option<String>,
 }
 
 /// A check of a real server.

@@ -1,6 +1,7 @@
 //! The controller without threads: what workers say is moved by hand.
 
 mod health;
+mod passive;
 mod questions;
 mod transactions;
 

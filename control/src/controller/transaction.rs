@@ -199,7 +199,8 @@ impl Controller {
         self.snapshot = Arc::new(snapshot);
         self.ledger.tag = tag(&config.to_toml());
         self.config = Arc::new(config);
-        self.restate();
+        self.ramps.renew();
+        self.restate(Instant::now());
         for worker in &mut self.workers {
             worker.swap(Arc::clone(&self.snapshot));
         }

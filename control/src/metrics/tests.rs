@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use sluice_dataplane::load;
-use sluice_dataplane::published::Slot;
+use sluice_dataplane::published::{FlowCounter, Slot};
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 use tokio::sync::oneshot;
 

@@ -154,6 +154,9 @@ impl Names<'_> {
                     Over::Configuration => "today's configuration would not open it",
                     Over::Timeout => "its time is over",
                     Over::Reopened => "the packet opens a new connection in its place",
+                    Over::Unanswered => {
+                        "its real server has not answered, and takes no new sessions any more"
+                    }
                 };
                 ("session", format!("that session ends: {why}"), None)
             }

@@ -152,6 +152,8 @@ pub(super) fn of(what: &Show) -> Rows {
                 ("configured", false),
                 ("state", false),
                 ("health", false),
+                ("passive", false),
+                ("share %", true),
                 ("check", false),
                 ("target", false),
                 ("says", false),
@@ -163,7 +165,15 @@ pub(super) fn of(what: &Show) -> Rows {
             |_, row| {
                 let check = &row["check"];
                 let took = check["latency_ms"].as_f64().map(|ms| format!("{ms:.1}"));
-                let mut cells = cells(row, &["name", "configured", "state", "health"]);
+                let keys = [
+                    "name",
+                    "configured",
+                    "state",
+                    "health",
+                    "passive",
+                    "share_percent",
+                ];
+                let mut cells = cells(row, &keys);
                 cells.extend(["name", "target", "health"].map(|key| cell(&check[key])));
                 cells.push(took.unwrap_or_default());
                 cells.extend(["failed", "since", "error"].map(|key| cell(&check[key])));

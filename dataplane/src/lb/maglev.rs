@@ -92,9 +92,19 @@ pub struct MaglevTable {
 impl MaglevTable {
     /// The table for those of `members` that may take sessions. Allocates: control's work.
     pub fn build(size: TableSize, members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
+        Self::weighted(size, members, servers, |id| share(servers, id))
+    }
+
+    /// The same with other weights than the servers'; those of weight 0 are left out.
+    pub fn weighted(
+        size: TableSize,
+        members: &[ServerId],
+        servers: &[Option<RealServer>],
+        weight: impl Fn(ServerId) -> u16,
+    ) -> Self {
         let named = members.iter().zip(0..).filter_map(|(&id, index)| {
             let server = servers.get(usize::from(id.0))?.as_ref()?;
-            Some((server.name.as_str(), share(servers, id), index))
+            Some((server.name.as_str(), weight(id), index))
         });
         Self::populate(size, named)
     }

@@ -22,9 +22,18 @@ struct Entry {
 impl Rendezvous {
     /// Those of `members` that may take sessions. Allocates: control's work.
     pub fn build(members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
+        Self::weighted(members, servers, |id| share(servers, id))
+    }
+
+    /// The same with other weights than the servers'; those of weight 0 are left out.
+    pub fn weighted(
+        members: &[ServerId],
+        servers: &[Option<RealServer>],
+        weight: impl Fn(ServerId) -> u16,
+    ) -> Self {
         let entry = |&id: &ServerId| {
             let server = servers.get(usize::from(id.0))?.as_ref()?;
-            let weight = share(servers, id);
+            let weight = weight(id);
             (weight > 0).then(|| Entry {
                 name: hash::of_name(&server.name, 0),
                 weight: f64::from(weight),

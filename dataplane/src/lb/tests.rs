@@ -12,6 +12,7 @@ use maglev::{MaglevTable, TableSize};
 use rendezvous::Rendezvous;
 
 mod overload;
+mod paced;
 
 const LIMITS: Limits = Limits {
     services: 16,

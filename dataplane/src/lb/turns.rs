@@ -9,7 +9,9 @@ use zerocopy::FromZeros;
 
 use super::share;
 use crate::io::{Memory, OutOfMemory};
-use crate::snapshot::{RealServer, Scheduler, ServerId, ServiceId, SessionLimits, VirtualServer};
+use crate::snapshot::{
+    RealServer, Scheduler, ServerId, ServiceId, SessionLimits, Tier, VirtualServer,
+};
 
 /// Most steps by which a worker's weighted round robin starts ahead of worker 0's.
 const MAX_HEAD_START: u64 = 128;
@@ -227,8 +229,13 @@ impl Turn {
 fn fill(room: &mut [Member], vs: &VirtualServer, servers: &[Option<RealServer>]) -> Option<usize> {
     let mut len = 0;
     for (tier, of) in (0..).zip(&vs.tiers) {
-        for &server in &of.members {
-            let weight = share(servers, server);
+        for (at, &server) in of.members.iter().enumerate() {
+            let weight = match (share(servers, server), &of.scheduler) {
+                (1.., Scheduler::PacedTurns(weights) | Scheduler::PacedLoads(weights)) => {
+                    weights.get(at).copied().unwrap_or(0)
+                }
+                (share, _) => share,
+            };
             if weight > 0 {
                 *room.get_mut(len)? = Member {
                     due: 0,
@@ -266,7 +273,13 @@ fn carry_over(
         let of = tier
             .first()
             .and_then(|member| vs.tiers.get(usize::from(member.tier)));
-        if of.is_some_and(|of| matches!(of.scheduler, Scheduler::WeightedRoundRobin)) {
+        let by_turns = |of: &Tier| {
+            matches!(
+                of.scheduler,
+                Scheduler::WeightedRoundRobin | Scheduler::PacedTurns(_)
+            )
+        };
+        if of.is_some_and(by_turns) {
             let total: u64 = tier.iter().map(|m| u64::from(m.weight)).sum();
             let ahead = u64::from(at.0) * total.min(MAX_HEAD_START) / u64::from(at.1);
             for _ in 0..ahead {

@@ -186,6 +186,8 @@ pub enum Over {
     Timeout,
     /// The packet opens a new connection.
     Reopened,
+    /// The real server has not answered, and takes no new sessions any more.
+    Unanswered,
 }
 
 /// What TCP tracking says of a segment.

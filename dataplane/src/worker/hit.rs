@@ -1,20 +1,26 @@
 //! A packet that has a session.
 
 use sluice_wire::parse::{Kind, Parsed};
-use sluice_wire::{proto, tcp as wire};
+use sluice_wire::{Family, proto, tcp as wire};
 
 use super::Worker;
 use super::burst::Packet;
 use super::farewell::Outlook;
 use super::tables::PerFamily;
+use super::tally::Fate;
 use crate::counters::DropReason;
 use crate::io::{Frame, Io};
+use crate::lb;
 use crate::published::WorkerCounter;
 use crate::rewrite;
-use crate::session::flow::flags;
+use crate::session::flow::{Cold, Flow, Session, flags};
 use crate::session::state;
-use crate::session::table::{FlowRef, SessionId};
-use crate::tcp;
+use crate::session::table::{Direction, FlowRef, SessionId};
+use crate::snapshot::ServerId;
+use crate::tcp::{self, state::State};
+
+/// A server has so long to answer a SYN before that counts as silence. Hosts repeat SYNs after a second.
+const NO_ANSWER_MS: u32 = 500;
 
 impl<I: Io> Worker<I> {
     /// Checks that the flow is still what it was, and that nothing stands in the packet's way.
@@ -34,6 +40,9 @@ impl<I: Io> Worker<I> {
             return self.pass_icmp_error::<F>(packet, at);
         }
         let path_id = this.path;
+        if asks_again(this, other, at.direction(), &packet.parsed) && self.gives_up::<F>(at) {
+            return self.reopen::<F>(packet, at);
+        }
         let Some(path) = self.paths.get(path_id) else {
             return self.reject(packet, DropReason::Internal);
         };
@@ -98,6 +107,43 @@ impl<I: Io> Worker<I> {
         self.send(packet.frame, &path, parsed.l3, parsed.v6);
     }
 
+    /// A client asks again, and its server has not answered yet. True if another one should: this one gets
+    /// no new sessions any more.
+    #[cold]
+    fn gives_up<F: PerFamily>(&mut self, at: FlowRef) -> bool {
+        let table = F::table(&self.tables);
+        let id = at.session();
+        let Some((session, cold)) = table.session(id).zip(table.cold(id)) else {
+            return false;
+        };
+        if cold.server == ServerId::NONE {
+            return false;
+        }
+        if lb::share(&self.snapshot.servers, cold.server) == 0 {
+            // As the session's end it is counted.
+            return true;
+        }
+        let original = &session.flows[0];
+        if original.packets == 1 && self.now.wrapping_sub(original.seen) >= NO_ANSWER_MS {
+            self.tally
+                .session(cold.service, cold.server, Fate::Unanswered);
+        }
+        false
+    }
+
+    /// Counts a session that ends without having been answered, if that was not counted before.
+    pub(super) fn account_silence<F: PerFamily>(&mut self, session: &Session<F>, cold: &Cold) {
+        let [original, reply] = &session.flows;
+        if cold.server != ServerId::NONE
+            && is_unanswered(original, reply)
+            && original.packets == 1
+            && self.now.wrapping_sub(original.seen) >= NO_ANSWER_MS
+        {
+            self.tally
+                .session(cold.service, cold.server, Fate::Unanswered);
+        }
+    }
+
     /// The session's state changed, and with it the time it has left.
     #[cold]
     pub(super) fn reschedule<F: PerFamily>(&mut self, id: SessionId) {
@@ -116,12 +162,56 @@ impl<I: Io> Worker<I> {
     pub(super) fn moved<F: PerFamily>(&mut self, id: SessionId) {
         let table = F::table(&self.tables);
         if let Some((session, cold)) = table.session(id).zip(table.cold(id))
-            && session.is_over()
+            && cold.server != ServerId::NONE
         {
-            self.balancer.closed(cold.server);
+            if session.is_over() {
+                self.balancer.closed(cold.server);
+            }
+            if let Some(fate) = answer(session) {
+                self.tally.session(cold.service, cold.server, fate);
+            }
         }
         self.reschedule::<F>(id);
         self.tell_change::<F>(id);
+    }
+}
+
+/// Whether a packet is a client's SYN that was sent before, and got no answer.
+#[inline(always)]
+pub(super) fn asks_again<F: Family>(
+    this: &Flow<F>,
+    other: &Flow<F>,
+    direction: Direction,
+    parsed: &Parsed,
+) -> bool {
+    parsed.tcp_flags & (wire::flag::SYN | wire::flag::ACK) == wire::flag::SYN
+        && direction == Direction::Original
+        && is_unanswered(this, other)
+}
+
+/// Whether a session is a SYN at least, and no answer.
+#[inline(always)]
+fn is_unanswered<F: Family>(original: &Flow<F>, reply: &Flow<F>) -> bool {
+    original.state == State::SynSent as u8
+        && original.proto == proto::TCP
+        && original.packets != 0
+        && reply.packets == 0
+}
+
+/// What a real server has just said to a SYN, if its session's new state tells.
+fn answer<F: Family>(session: &Session<F>) -> Option<Fate> {
+    let [original, reply] = &session.flows;
+    if original.proto != proto::TCP {
+        return None;
+    }
+    match State::from_u8(original.state) {
+        State::SynReceived => Some(Fate::Answered),
+        // Of direct server return only the opener is seen: its ACK says so.
+        State::Established if original.flags & flags::ONE_WAY != 0 => Some(Fate::Answered),
+        State::Closed if reply.packets != 0 && reply.flags & flags::TCP_KNOWN == 0 => {
+            Some(Fate::Rejected)
+        }
+        _ => None,
     }
 }
 

@@ -13,10 +13,16 @@ pub(super) enum Fate {
     Exhausted,
     /// It went to a tier after the first.
     Overflowed,
+    /// A real server took the connection.
+    Answered,
+    /// It said nothing.
+    Unanswered,
+    /// It answered by a reset.
+    Rejected,
 }
 
 /// How many there are.
-const FATES: usize = 5;
+const FATES: usize = 8;
 
 /// Counts by id, and which ids have any.
 #[derive(Debug)]
@@ -52,6 +58,9 @@ impl Fates {
                 FlowCounter::Refused,
                 FlowCounter::NatExhausted,
                 FlowCounter::Overflowed,
+                FlowCounter::Answered,
+                FlowCounter::Unanswered,
+                FlowCounter::Rejected,
             ];
             for (name, count) in names.into_iter().zip(counts) {
                 writer.add(slot(id, name), u64::from(count));

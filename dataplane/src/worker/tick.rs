@@ -184,6 +184,7 @@ impl<I: Io> Worker<I> {
         if !session.is_over() {
             self.balancer.closed(cold.server);
         }
+        self.account_silence(session, cold);
         let [original, reply] = &session.flows;
         let reply = reply.arrives();
         self.release_mapping(cold.extra, &original.arrives(), &reply);

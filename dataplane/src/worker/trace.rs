@@ -21,6 +21,7 @@ use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::handoff::Why;
 use crate::io::{Io, RxMeta};
+use crate::lb;
 use crate::mailbox::trace::{Over, Step, TcpVerdict, Trace, Verdict};
 use crate::nat::mapping::MappingError;
 use crate::rewrite;
@@ -174,6 +175,13 @@ impl<I: Io> Worker<I> {
         let idle = |seen: u32| self.now.wrapping_sub(seen) >= limit;
         if idle(this.seen) && idle(other.seen) {
             return Err(Over::Timeout);
+        }
+        if parsed.kind != Kind::IcmpError
+            && hit::asks_again(&this, &other, direction, parsed)
+            && cold.server != ServerId::NONE
+            && lb::share(&self.snapshot.servers, cold.server) == 0
+        {
+            return Err(Over::Unanswered);
         }
         let hop = match today {
             Some(way) => self.hop(&way),

@@ -29,7 +29,7 @@ function mount(main) {
 
   async function check() {
     const answer = await getIfThere("/health");
-    const servers = (answer?.servers ?? []).filter((server) => server.checks.length > 0);
+    const servers = (answer?.servers ?? []).filter((server) => server.checks.length > 0 || server.connections);
     found = servers.length > 0 ? new Map(servers.map((server) => [server.name, server])) : null;
   }
 
@@ -164,6 +164,8 @@ function realServers(pool, checked) {
 /** What checks have found. */
 function health(check) {
   const kinds = { up: "good", down: "bad", unknown: "warn" };
+  if (check?.health !== "down" && check?.passive === "down") return ["out", "bad"];
+  if (check?.checks.length === 0) return [words(check.passive), kinds[check.passive] ?? ""];
   return [words(check?.health ?? "unchecked"), kinds[check?.health] ?? ""];
 }
 
@@ -171,6 +173,9 @@ function why(row) {
   const checks = row.check?.checks ?? [];
   const wrong = checks.filter((check) => check.error !== undefined);
   if (wrong.length > 0) return wrong.map((check) => `${check.name}: ${check.error}`).join("; ");
+  const seen = row.check?.connections;
+  if (seen?.out_until) return `out until ${seen.out_until}: its connections failed`;
+  if (row.check?.share_percent < 100) return `starts slowly: ${row.check.share_percent} % of its share`;
   const took = checks.flatMap((check) => check.latency_ms ?? []);
   return took.length > 0 ? `answered in ${count(Math.round(1000 * Math.max(...took)))} µs` : "";
 }

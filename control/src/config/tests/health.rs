@@ -162,6 +162,16 @@ fn a_wrong_value_is_named_with_place_and_remedy() {
             "pool[0].on_down: \"reset\" is unknown",
         ),
         (
+            "percent = 80",
+            "percent = 0",
+            "pool[0].passive.percent: 0 is out of range",
+        ),
+        (
+            "slow_start = \"30s\"",
+            "slow_start = \"soon\"",
+            "pool[0].slow_start: \"soon\" is not a length of time",
+        ),
+        (
             "[host]\nnamespace = \"sluice\"\n",
             "",
             "pool[0].health_check: health checks speak by the host interface, which is off; write [host]",
