@@ -4,6 +4,7 @@
 //! `sluice_tests::sluice::Sluice` sees to that when it is dropped.
 
 mod balancing;
+mod capture;
 mod control;
 mod demo;
 mod firewall;

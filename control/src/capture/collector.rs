@@ -77,7 +77,8 @@ impl Collector {
             let taken = std::iter::from_fn(|| end.receive()).take(QUEUE);
             records.extend(taken.map(|record| (worker, record)));
         }
-        records.sort_by_key(|(_, record)| record.at_ns);
+        // Of one burst, what came is before what was sent for it.
+        records.sort_by_key(|(_, record)| (record.at_ns, record.fate.is_tx()));
         records
     }
 
