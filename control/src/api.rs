@@ -23,6 +23,7 @@ mod metrics;
 mod neighbours;
 mod openapi;
 mod parts;
+mod ping;
 mod problem;
 mod revisions;
 mod routes;
@@ -106,6 +107,8 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(candidate::diff))
         .routes(routes!(candidate::commit))
         .routes(routes!(trace::trace))
+        .routes(routes!(ping::ping))
+        .routes(routes!(ping::traceroute))
         .routes(routes!(bundle::read))
         .routes(routes!(captures::list, captures::start))
         .routes(routes!(captures::read, captures::remove))

@@ -343,6 +343,12 @@ impl Controller {
             Action::ReadDevice(name) => self
                 .device_state(&name)
                 .map(|device| Outcome::Device(Box::new(device))),
+            Action::FindHost => match &self.host {
+                Host::On(interface) if self.config.host.is_some() => {
+                    Ok(Outcome::HostNamespace(interface.path().to_owned()))
+                }
+                _ => Err(ActionError::NoHost),
+            },
             Action::StartCapture(new) => self.start_capture(*new),
             Action::ListCaptures => Ok(self.list_captures()),
             Action::FindCapture(id) => {

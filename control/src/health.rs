@@ -11,7 +11,7 @@ mod dns;
 mod failure;
 mod grpc;
 mod http;
-mod icmp;
+pub(crate) mod icmp;
 mod machine;
 mod passive;
 mod probe;

@@ -16,6 +16,7 @@ pub mod health;
 pub mod host;
 pub mod logs;
 pub mod metrics;
+pub mod ping;
 pub mod reload;
 pub mod security;
 pub mod service;

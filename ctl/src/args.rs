@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub(crate) use access::{Access, Certificate, TokenCommand, UserCommand};
 pub(crate) use sessions::{SessionFilter, Sessions};
-pub(crate) use tools::{Capture, Captures, Trace};
+pub(crate) use tools::{Capture, Captures, Ping, Trace, Traceroute};
 
 const AFTER: &str = "\
 Examples:
@@ -23,6 +23,7 @@ Examples:
   sluicectl sessions top --by server
   sluicectl watch logs --level warn
   sluicectl capture -w - host 192.0.2.7 | tshark -r -
+  sluicectl ping 10.0.0.11
   sluicectl trace -i outside --source 198.51.100.9 --destination 203.0.113.80 --destination-port 80
   sluicectl top
 
@@ -92,6 +93,10 @@ pub(crate) enum Command {
     Captures(Captures),
     /// Say what would become of a packet, and why
     Trace(Box<Trace>),
+    /// Ask a host for an echo, from the appliance's own address
+    Ping(Ping),
+    /// Find the routers on the way to a host, from the appliance's own address
+    Traceroute(Traceroute),
     /// Write a file (tar.gz) for those who are to help; secrets are left out
     SupportBundle {
         /// Where to write; - is standard output

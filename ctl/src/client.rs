@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// What was typed cannot be meant.
     #[error("{0}")]
     Usage(String),
+    /// It was done, and the result is not what one hopes for.
+    #[error("{0}")]
+    Negative(String),
     /// Nothing can be written.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -64,7 +67,7 @@ impl Failure {
             },
             Self::Connection { .. } => 7,
             Self::Usage(_) => 2,
-            Self::Output(_) => 1,
+            Self::Negative(_) | Self::Output(_) => 1,
         }
     }
 }

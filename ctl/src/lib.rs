@@ -9,6 +9,7 @@ mod change;
 mod client;
 mod ha;
 mod papers;
+mod ping;
 mod sessions;
 mod show;
 mod table;
@@ -58,6 +59,8 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Captures(what) => tools::captures(&client, what, asked.json, out),
         Command::SupportBundle { write } => tools::support_bundle(&client, write, out),
         Command::Trace(what) => tools::trace(&client, what, asked.json, out),
+        Command::Ping(what) => ping::ping(&client, what, asked.json, out),
+        Command::Traceroute(what) => ping::traceroute(&client, what, asked.json, out),
         Command::Top(how) => top::run(&client, how),
         Command::Completion { .. } | Command::Man { .. } => Ok(()),
         Command::Change(change) => change::change(&client, change, asked.json, out),

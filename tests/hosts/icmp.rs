@@ -6,7 +6,7 @@ use sluice_tests::servers::Nginx;
 use crate::{VIP, get, pool, snat, virtual_server};
 
 /// A router outside and a host behind it; the link between them takes `mtu` bytes.
-fn beyond(lab: &mut Lab, mtu: u16) -> (Host, Host) {
+pub(crate) fn beyond(lab: &mut Lab, mtu: u16) -> (Host, Host) {
     let router = lab.outside(254);
     let far = lab.lone_host("far", &["192.0.2.9/24", "2001:db8:2::9/64"]);
     router.cable("eth1", "192.0.2.1/24", &far, "192.0.2.9/24", mtu);
@@ -32,7 +32,7 @@ fn beyond(lab: &mut Lab, mtu: u16) -> (Host, Host) {
 }
 
 /// The appliance's default routes lead to the router.
-const ROUTES: &str = "[[route]]\nto = \"0.0.0.0/0\"\nvia = \"198.51.100.254\"\n\
+pub(crate) const ROUTES: &str = "[[route]]\nto = \"0.0.0.0/0\"\nvia = \"198.51.100.254\"\n\
                       [[route]]\nto = \"::/0\"\nvia = \"2001:db8:51::254\"\n";
 
 #[test]

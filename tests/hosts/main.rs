@@ -18,6 +18,7 @@ mod monitoring;
 mod neighbours;
 mod overload;
 mod pair;
+mod ping;
 mod plain;
 mod quickstart;
 mod reload;

@@ -193,6 +193,11 @@ impl From<ActionError> for Problem {
                 "worker-silent",
                 "A worker did not answer in time",
             ),
+            ActionError::NoHost => (
+                StatusCode::CONFLICT,
+                "no-host-interface",
+                "There is no host interface",
+            ),
             ActionError::NoSuchCapture(_) => (
                 StatusCode::NOT_FOUND,
                 "no-such-capture",

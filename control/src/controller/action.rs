@@ -1,6 +1,7 @@
 //! What can be asked of the controller, and what it answers.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -86,6 +87,8 @@ pub enum Action {
     ListRoutes,
     /// What would become of a packet.
     Trace(Box<TraceQuery>),
+    /// Where programs speak by the data plane's ports.
+    FindHost,
     /// Begin to capture packets.
     StartCapture(Box<NewCapture>),
     /// All captures.
@@ -133,6 +136,8 @@ pub enum Outcome {
     Revisions(Revisions),
     /// Of [`Action::DropCandidate`] and [`Action::RemoveCapture`].
     Done,
+    /// Of [`Action::FindHost`]: the path of a network namespace.
+    HostNamespace(PathBuf),
     /// Of [`Action::Status`].
     Status(Box<Status>),
     /// Of [`Action::Stats`].
@@ -247,6 +252,9 @@ pub enum ActionError {
     /// A worker did not answer in time.
     #[error("worker {0} does not answer")]
     Silent(usize),
+    /// There is no host interface.
+    #[error("this takes the host interface; give the configuration a [host] section")]
+    NoHost,
     /// There is no such capture.
     #[error("there is no capture {0}, or none any more")]
     NoSuchCapture(u64),

@@ -11,7 +11,7 @@ use super::Failure;
 use super::checker::random;
 
 /// Header and payload, in bytes.
-const LENGTH: usize = 8 + 24;
+pub(crate) const LENGTH: usize = 8 + 24;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST_V6: u8 = 128;
@@ -43,7 +43,7 @@ impl Pinger {
 }
 
 /// An echo request; identifier and checksum are the kernel's to fill in.
-fn request(host: IpAddr, sequence: u16) -> [u8; LENGTH] {
+pub(crate) fn request(host: IpAddr, sequence: u16) -> [u8; LENGTH] {
     let mut request = [0; LENGTH];
     request[0] = match host {
         IpAddr::V4(_) => ECHO_REQUEST,
@@ -57,22 +57,34 @@ fn request(host: IpAddr, sequence: u16) -> [u8; LENGTH] {
 }
 
 async fn exchange(socket: &UdpSocket, host: IpAddr, request: &[u8; LENGTH]) -> io::Result<()> {
-    let reply = match host {
-        IpAddr::V4(_) => ECHO_REPLY,
-        IpAddr::V6(_) => ECHO_REPLY_V6,
-    };
     socket.send(request).await?;
     let mut buffer = [0; 2 * LENGTH];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        let same = buffer.get(6..length) == Some(&request[6..]);
-        if buffer[0] == reply && same {
+        if answers(host, request, &buffer[..length]) {
             return Ok(());
         }
     }
 }
 
+/// Whether a message is the reply to a request.
+pub(crate) fn answers(host: IpAddr, request: &[u8; LENGTH], message: &[u8]) -> bool {
+    let reply = match host {
+        IpAddr::V4(_) => ECHO_REPLY,
+        IpAddr::V6(_) => ECHO_REPLY_V6,
+    };
+    message.first() == Some(&reply) && message.get(6..) == Some(&request[6..])
+}
+
 fn open(host: IpAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(socket(host)?.into())
+}
+
+/// A socket for echo requests to a host. It does not block.
+///
+/// # Errors
+/// As the system says: there may be no route.
+pub(crate) fn socket(host: IpAddr) -> io::Result<Socket> {
     let (domain, protocol) = match host {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
         IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
@@ -81,7 +93,7 @@ fn open(host: IpAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     bind(&socket, host)?;
     socket.connect(&SocketAddr::new(host, 0).into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Takes an identifier that no session is translated to.

@@ -96,3 +96,35 @@ pub(crate) struct Trace {
     #[arg(long)]
     pub(crate) vlan: Option<u16>,
 }
+
+/// Arguments of `sluicectl ping`.
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    /// An address, IPv4 or IPv6
+    pub(crate) destination: String,
+    /// Echo requests; 5 by default
+    #[arg(long, short)]
+    pub(crate) count: Option<u32>,
+    /// From one to the next, in milliseconds
+    #[arg(long, short)]
+    pub(crate) interval_ms: Option<u32>,
+    /// How long an answer may take, in milliseconds
+    #[arg(long, short = 'W')]
+    pub(crate) wait_ms: Option<u32>,
+}
+
+/// Arguments of `sluicectl traceroute`.
+#[derive(Debug, Args)]
+pub(crate) struct Traceroute {
+    /// An address, IPv4 or IPv6
+    pub(crate) destination: String,
+    /// Hops at most; 30 by default
+    #[arg(long, short)]
+    pub(crate) max_hops: Option<u32>,
+    /// Echo requests for each hop; 3 by default
+    #[arg(long, short = 'q')]
+    pub(crate) probes: Option<u32>,
+    /// How long an answer may take, in milliseconds
+    #[arg(long, short = 'W')]
+    pub(crate) wait_ms: Option<u32>,
+}
