@@ -74,6 +74,8 @@ pub struct Picked {
     pub server: ServerId,
     /// Which of the virtual server's tiers it is in.
     pub tier: u16,
+    /// Persistence gives the client's next sessions to it as well.
+    pub remembered: bool,
 }
 
 /// Why there is no choice.
@@ -159,9 +161,16 @@ impl Balancer {
             self.turns.is_member(vs.service, tier, server) && self.loads.reserve(server, now)
         });
         let picked = match last {
-            Some((server, tier)) => Picked { server, tier },
+            Some((server, tier)) => Picked {
+                server,
+                tier,
+                remembered: true,
+            },
             None => match self.schedule(vs, tuple, now) {
-                Ok(picked) if Some(picked.tier) == first => picked,
+                Ok(picked) if Some(picked.tier) == first => Picked {
+                    remembered: true,
+                    ..picked
+                },
                 Ok(overflow) => return Ok(overflow),
                 Err(NoServer::AllFull) => return Err(NoServer::AllFull),
                 Err(NoServer::NoneUp) => {
@@ -194,7 +203,11 @@ impl Balancer {
                 && self.turns.is_member(vs.service, tier, server)
                 && self.loads.has_room(server, now)
             {
-                return Ok(Picked { server, tier });
+                return Ok(Picked {
+                    server,
+                    tier,
+                    remembered: true,
+                });
             }
         }
         let kept = self.turns.copy(vs.service).ok_or(NoServer::NoneUp)?;
@@ -211,10 +224,27 @@ impl Balancer {
         tuple: &Tuple,
         now: u32,
     ) -> Result<Picked, NoServer> {
+        let counts = vs.tiers.first().is_some_and(|tier| {
+            matches!(
+                tier.scheduler,
+                Scheduler::LeastConnections
+                    | Scheduler::WeightedLeastConnections
+                    | Scheduler::PacedLoads(_)
+            )
+        });
+        if let Some(members) = self.turns.due(vs.service, counts, (now, REFRESH_MS)) {
+            self.loads.refresh_all(members);
+        }
         let mut why = NoServer::NoneUp;
         for (tier, at) in vs.tiers.iter().zip(0..) {
             match self.schedule_in(vs, tier, at, tuple, now) {
-                Ok(server) => return Ok(Picked { server, tier: at }),
+                Ok(server) => {
+                    return Ok(Picked {
+                        server,
+                        tier: at,
+                        remembered: false,
+                    });
+                }
                 Err(NoServer::NoneUp) => {}
                 Err(NoServer::AllFull) => why = NoServer::AllFull,
             }
@@ -235,16 +265,6 @@ impl Balancer {
         let (place, members, capped) = of;
         if members.is_empty() {
             return Err(NoServer::NoneUp);
-        }
-        let least = matches!(
-            tier.scheduler,
-            Scheduler::LeastConnections
-                | Scheduler::WeightedLeastConnections
-                | Scheduler::PacedLoads(_)
-        );
-        if (capped || least) && now.wrapping_sub(place.refreshed) >= REFRESH_MS {
-            place.refreshed = now;
-            loads.refresh_all(members);
         }
         if !capped {
             return choose(&self.hasher, tier, place, members, loads, tuple, |_, _| {
@@ -329,6 +349,12 @@ impl Balancer {
     pub fn tick(&mut self, now: u32, budget: usize) {
         self.loads.withdraw();
         self.clients.sweep(now, budget);
+    }
+
+    /// The session that was picked for last is not opened: gives up the place that was kept for it.
+    #[inline]
+    pub fn withdraw(&mut self) {
+        self.loads.withdraw();
     }
 
     /// How full the memory of clients is.

@@ -308,3 +308,17 @@ fn many_that_an_operator_ends_are_all_told() {
     let [inside, outside] = told(&mut world).map(|told| told.len());
     assert_eq!([inside, outside], [usize::from(SESSIONS); 2]);
 }
+
+#[test]
+fn a_packet_that_comes_just_after_the_time_is_up_changes_nothing_of_it() {
+    for hosts in HOSTS {
+        let mut world = setup(OnExpiry::Reset).start();
+        let port = connect(&mut world, hosts);
+        // No poll meanwhile: the packet is there before the sweep is.
+        world.now += LIMIT;
+        let late = tcp(hosts.0, 4000, hosts.2, 80, ACK, 1101, 9201);
+        world.arrive(INSIDE, &late.to(INSIDE));
+        assert_eq!(told(&mut world), resets(port));
+        assert_eq!(world.count(WorkerCounter::SessionsEnded), 1);
+    }
+}

@@ -448,3 +448,17 @@ fn clients_come_back_to_their_server_by_either_node_and_after_either_died() {
         assert_eq!(all(&mut pair, 1, 5003), first, "told anew");
     }
 }
+
+#[test]
+fn who_was_alone_from_the_start_is_not_made_to_wait_when_the_clock_comes_round() {
+    let mut world = snat(1).start();
+    let start = world.now;
+    world.pass_time(1100);
+    let ask = |port: u16| udp(HOST, port, SERVER, 53, b"ask").to(INSIDE);
+    world.through(INSIDE, &ask(4000));
+    // The jump looks like a worker that stood still, which is over in a moment.
+    world.now = start.wrapping_sub(200);
+    world.pass_time(400);
+    world.through(INSIDE, &ask(4001));
+    assert_eq!(world.drop_count(DropReason::HaWaiting), 0);
+}

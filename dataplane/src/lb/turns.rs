@@ -43,8 +43,6 @@ impl Member {
 pub struct Place {
     /// The member to look at first.
     pub next: u32,
-    /// When the other workers' sessions were looked at.
-    pub refreshed: u32,
 }
 
 /// What is kept of a virtual server.
@@ -59,6 +57,8 @@ struct Turn {
     layout: u32,
     /// 1 if one of the members has a limit.
     capped: u32,
+    /// When the other workers' sessions with the members of all tiers were looked at.
+    refreshed: u32,
     /// In the first tier, and in whichever other one is in use: seldom more than one.
     places: [Place; 2],
 }
@@ -119,6 +119,23 @@ impl Turns {
         let from = others.partition_point(|member| member.tier < tier);
         let to = others.partition_point(|member| member.tier <= tier);
         Some((second, others.get_mut(from..to)?, capped))
+    }
+
+    /// The members of all tiers of `service`, if it has limits or goes by loads (`counts`), and it is
+    /// so many milliseconds since this was asked the last time: what other workers have of them is to
+    /// be looked at. Of all at once: a tier that is full is one that nobody would look at by itself.
+    pub fn due(
+        &mut self,
+        service: ServiceId,
+        counts: bool,
+        (now, every): (u32, u32),
+    ) -> Option<&[Member]> {
+        let (turn, all) = self.all(service)?;
+        if !(counts || turn.capped != 0) || now.wrapping_sub(turn.refreshed) < every {
+            return None;
+        }
+        turn.refreshed = now;
+        Some(all)
     }
 
     /// A copy of what is kept of `service`.
@@ -203,6 +220,7 @@ impl Turns {
                 leading: members.iter().take_while(|member| member.tier == 0).count() as u32,
                 layout,
                 capped: u32::from(capped),
+                refreshed: before.refreshed,
                 places: Default::default(),
             };
             carry_over(

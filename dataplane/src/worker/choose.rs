@@ -4,7 +4,7 @@ use sluice_wire::Tuple;
 
 use super::tally::{Fate, Tally};
 use crate::counters::DropReason;
-use crate::lb::{Balancer, NoServer};
+use crate::lb::{Balancer, NoServer, Picked};
 use crate::snapshot::{ServerId, VirtualServer};
 
 /// Asks the balancer, and counts what a session goes elsewhere or nowhere for.
@@ -17,13 +17,13 @@ pub(super) fn choose(
     vs: &VirtualServer,
     tuple: &Tuple,
     now: u32,
-) -> Result<ServerId, DropReason> {
+) -> Result<Picked, DropReason> {
     match balancer.pick(vs, tuple, now) {
         Ok(picked) => {
             if picked.tier > 0 {
                 tally.session(vs.service, picked.server, Fate::Overflowed);
             }
-            Ok(picked.server)
+            Ok(picked)
         }
         Err(why) => {
             tally.session(vs.service, ServerId::NONE, Fate::Refused);

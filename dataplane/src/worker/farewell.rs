@@ -85,6 +85,17 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// Ends a session whose time is over, and tells its ends if its service wants that.
+    pub(super) fn run_out<F: PerFamily>(&mut self, id: SessionId) {
+        let session = F::table(&self.tables).session(id);
+        let set = session.and_then(|it| self.snapshot.timeout_set(it.flows[0].timeouts));
+        let tell = set.is_some_and(|set| set.on_expiry != OnExpiry::Silent);
+        if tell && !self.reset_ends::<F>(id) {
+            self.counters.count(WorkerCounter::ExpiryLimited);
+        }
+        self.end_session::<F>(id);
+    }
+
     /// Tells both ends of a session that it is over, if they can be told: TCP that is open or
     /// closing, of which both directions pass here. False, and nobody is told, if that would exceed
     /// the rate.

@@ -132,9 +132,13 @@ pub(super) struct Ha {
     meeting: u32,
     /// When it was met.
     met: u32,
-    /// When this worker last did something, and when it last began to again after a long while.
+    /// When this node began to wait for its peer, at start or when it lost it; `None` once that is
+    /// long enough ago.
+    waiting: Option<u32>,
+    /// When this worker last did something.
     polled: u32,
-    woke: u32,
+    /// When it last began to again after a long while, unless that is long enough ago.
+    woke: Option<u32>,
     /// Bit l: the peer has told on lane l everything that it had when it was met, and all workers
     /// have applied it.
     told: u64,
@@ -218,7 +222,8 @@ impl Ha {
             meeting: 0,
             met: now,
             polled: now,
-            woke: now.wrapping_sub(WAKE_MS),
+            waiting: Some(now),
+            woke: None,
             told: 0,
             settled: false,
             applied: 0,
@@ -239,6 +244,14 @@ impl Ha {
 
     pub(super) fn device(&self) -> DeviceId {
         self.parts.device
+    }
+
+    /// Forgets times that are long enough ago: the clock comes round to them again.
+    fn forget_times(&mut self, now: u32) {
+        let over = |then: &mut u32, ms| now.wrapping_sub(*then) >= ms;
+        self.waiting.take_if(|then| over(then, WAIT_MS));
+        self.woke.take_if(|then| over(then, WAKE_MS));
+        self.settled |= self.peer.is_some() && now.wrapping_sub(self.met) >= JOIN_MS;
     }
 
     /// Whether this worker did nothing for so long that its peer may count it as dead.

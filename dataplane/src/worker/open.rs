@@ -102,7 +102,11 @@ impl<I: Io> Worker<I> {
             self.tally.session(service, ServerId::NONE, Fate::Exhausted);
         }
         let id = translated.and_then(|()| self.build::<F>(packet, key, tuple, &blueprint));
-        let id = id.inspect_err(|_| self.abandon(tuple, &blueprint))?;
+        let id = id.inspect_err(|_| {
+            // Also if another worker has to decide: it takes a place of its own.
+            self.balancer.withdraw();
+            self.abandon(tuple, &blueprint);
+        })?;
         let Blueprint {
             outbound, server, ..
         } = blueprint;
@@ -128,8 +132,10 @@ impl<I: Io> Worker<I> {
             let missing = DropReason::NoRealServer;
             let servers = &self.snapshot.virtual_servers;
             let vs = servers.get(usize::from(index)).ok_or(missing)?;
-            server = choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now)?;
-            if vs.persistence.is_some() {
+            let picked = choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now)?;
+            server = picked.server;
+            // What overflows is no more to be remembered there than here.
+            if picked.remembered {
                 self.tell_client(index, tuple.src, server);
             }
         }
@@ -137,11 +143,15 @@ impl<I: Io> Worker<I> {
             if let Some(rule) = denial.rule {
                 self.tally.session(rule, ServerId::NONE, Fate::Refused);
             }
+            self.balancer.withdraw();
             denial.reason
         })?;
         if let Some(id) = MappingId::new(blueprint.mapping) {
             self.adopt_mapping(id);
-            self.mappings.hold(id, tuple.src).map_err(refused)?;
+            self.mappings.hold(id, tuple.src).map_err(|error| {
+                self.balancer.withdraw();
+                refused(error)
+            })?;
         }
         Ok(blueprint)
     }

@@ -64,7 +64,7 @@ impl<I: Io> Worker<I> {
     /// A packet met a session whose time is over, before the sweep did.
     #[cold]
     pub(super) fn meet_expired<F: PerFamily>(&mut self, packet: Packet<I::Frame>, at: FlowRef) {
-        self.end_session::<F>(at.session());
+        self.run_out::<F>(at.session());
         self.find_anew::<F>(packet);
     }
 

@@ -15,6 +15,7 @@ use crate::io::Io;
 use crate::nat::lease::{LeaseError, Leaser, Request};
 use crate::nat::mapping::{self, MappingError, MappingId};
 use crate::nat::rules::{Mapping, SnatPool};
+use crate::session::table::SessionId;
 use crate::shared_names::SyncMode;
 use crate::snapshot::Snapshot;
 
@@ -73,6 +74,7 @@ impl<I: Io> Worker<I> {
             inherits: self.inherits_ports(),
             shared: self.ha.is_some() && self.rings.workers() > 1,
             now: self.now,
+            except: None,
         };
         match sources.choose::<F>(&mut self.leases, packet.why, tuple.proto, blueprint)? {
             Chosen::Tuple(leaves) => {
@@ -99,6 +101,8 @@ pub(super) struct Sources<'a> {
     /// here. With one node they are where their port was leased.
     pub(super) shared: bool,
     pub(super) now: u32,
+    /// A session that counts as gone.
+    pub(super) except: Option<SessionId>,
 }
 
 /// What a new session's source becomes.
@@ -155,7 +159,9 @@ impl Sources<'_> {
             let taken = |t: &Tuple| {
                 let key = Key::new::<F>(t, forth.zone);
                 asked = table.hash(&key);
-                table.lookup(&key, asked).is_some()
+                table
+                    .lookup(&key, asked)
+                    .is_some_and(|at| Some(at.session()) != self.except)
                     || host.has(&key, self.now)
                     || self.shared
                         && F::find_registered(self.tables, &key, asked, self.now).is_some()

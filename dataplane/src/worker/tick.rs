@@ -17,7 +17,6 @@ use crate::published::{FlowCounter, PortCounter, Slot, WorkerCounter, Writer};
 use crate::session::flow::{Cold, PathId, Session, UNCHECKED};
 use crate::session::table::{DUE, SessionId};
 use crate::snapshot::{ServerId, ServiceId};
-use crate::timeouts::OnExpiry;
 
 /// All deadlines are looked at within so many milliseconds.
 const SWEEP_MS: usize = 1000;
@@ -141,13 +140,8 @@ impl<I: Io> Worker<I> {
         };
         let again = match self.outlook::<F>(session) {
             Outlook::Over => {
-                let set = session.flows[0].timeouts;
-                let policy = self.snapshot.timeout_set(set).map(|set| set.on_expiry);
-                let tell = policy.is_some_and(|policy| policy != OnExpiry::Silent);
-                if tell && !self.reset_ends::<F>(id) {
-                    self.counters.count(WorkerCounter::ExpiryLimited);
-                }
-                return self.end_session::<F>(id);
+                self.run_out::<F>(id);
+                return;
             }
             Outlook::Probe { quiet, again } => {
                 if !self.probe_ends::<F>(id, quiet) {

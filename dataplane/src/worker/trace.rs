@@ -25,7 +25,7 @@ use crate::lb;
 use crate::mailbox::trace::{Over, Step, TcpVerdict, Trace, Verdict};
 use crate::nat::mapping::MappingError;
 use crate::rewrite;
-use crate::session::table::{Direction, FlowRef};
+use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{PortId, ServerId};
 use crate::stack::neighbour::Reach;
 use crate::tcp;
@@ -115,10 +115,13 @@ impl<I: Io> Worker<I> {
         if let Some(at) = table.lookup(&key, table.hash(&key)) {
             match self.trace_hit::<F>(trace, packet, at) {
                 Ok(verdict) => return verdict,
-                Err(over) => trace.steps.push(Step::SessionOver(over)),
+                Err(over) => {
+                    trace.steps.push(Step::SessionOver(over));
+                    return self.trace_miss::<F>(trace, packet, &key, Some(at.session()));
+                }
             }
         }
-        self.trace_miss::<F>(trace, packet, &key)
+        self.trace_miss::<F>(trace, packet, &key, None)
     }
 
     /// As [`hit`](Worker::hit). Errs if the session is over.
@@ -232,12 +235,13 @@ impl<I: Io> Worker<I> {
         })
     }
 
-    /// As [`miss`](Worker::miss).
+    /// As [`miss`](Worker::miss). The packet would have ended session `over`.
     fn trace_miss<F: PerFamily>(
         &mut self,
         trace: &mut Trace,
         packet: &OnPaper,
         key: &Key<F::Addrs>,
+        over: Option<SessionId>,
     ) -> Verdict {
         let (parsed, why) = (&packet.parsed, packet.why);
         trace.steps.push(Step::NoSession);
@@ -282,7 +286,7 @@ impl<I: Io> Worker<I> {
             Look::Expired => return Verdict::Drop(DropReason::TtlExceeded),
             Look::Drop(reason) => return Verdict::Drop(reason),
         }
-        match self.trace_opening::<F>(trace, packet, key, &tuple) {
+        match self.trace_opening::<F>(trace, packet, (key, &tuple), over) {
             Ok(verdict) => verdict,
             Err(Refusal::PassTo(worker)) => {
                 trace.steps.push(Step::Decider(worker));
@@ -307,8 +311,8 @@ impl<I: Io> Worker<I> {
         &mut self,
         trace: &mut Trace,
         packet: &OnPaper,
-        key: &Key<F::Addrs>,
-        tuple: &Tuple,
+        (key, tuple): (&Key<F::Addrs>, &Tuple),
+        over: Option<SessionId>,
     ) -> Result<Verdict, Refusal> {
         let zone = key.zone;
         let inbound = plan::inbound(&self.snapshot, tuple, zone);
@@ -337,6 +341,7 @@ impl<I: Io> Worker<I> {
             inherits: self.inherits_ports(),
             shared: self.ha.is_some() && self.rings.workers() > 1,
             now: self.now,
+            except: over,
         };
         let mut leases = self.leases.clone();
         let chosen = sources.choose::<F>(&mut leases, packet.why, tuple.proto, &blueprint)?;
@@ -352,12 +357,13 @@ impl<I: Io> Worker<I> {
             source,
         });
         let table = F::table(&self.tables);
-        if table.len() >= table.capacity() {
+        if table.len() >= table.capacity() && over.is_none() {
             return Err(DropReason::SessionTableFull.into());
         }
         let leaves = blueprint.leaves;
         let reply = Key::new::<F>(&leaves.reverse(), blueprint.forth.zone);
-        if source.is_some() && table.contains(&reply) {
+        let taken = table.lookup(&reply, table.hash(&reply));
+        if source.is_some() && taken.is_some_and(|at| Some(at.session()) != over) {
             return Err(DropReason::TupleClash.into());
         }
         let hop = self.hop(&blueprint.forth).ok_or(DropReason::Internal)?;

@@ -102,6 +102,9 @@ fn a_session_that_does_not_come_about_gives_its_place_back() {
         "in time"
     );
     assert!(lb.pick(&vs, &from(1, 1), 0).is_ok());
+    lb.withdraw();
+    assert_eq!(board.get(ServerId(1)).open, 0, "at once, who says so");
+    assert!(lb.pick(&vs, &from(1, 1), 0).is_ok());
     lb.opened(ServerId(1));
     lb.tick(2, 0);
     assert_eq!(
@@ -124,6 +127,21 @@ fn tiers_whose_servers_are_down_are_passed_over() {
     }
     lb.lay_out(std::slice::from_ref(&vs), &servers);
     assert_eq!(lb.pick(&vs, &from(1, 1), 0), Err(NoServer::NoneUp));
+}
+
+#[test]
+fn every_tier_that_others_filled_is_looked_at_again() {
+    let servers = limited(&[1, 1, 1]);
+    let vs = tiered(|_| Scheduler::RoundRobin, &[&[1], &[2], &[3]]);
+    let (mut other, board) = balancer(0, 2, &[]);
+    let (mut lb, _) = balancer(1, 2, &[board]);
+    for lb in [&mut other, &mut lb] {
+        lb.lay_out(std::slice::from_ref(&vs), &servers);
+    }
+    assert_eq!(picks(&mut other, &vs, 3, 0), [1, 2, 3]);
+    assert_eq!(lb.pick(&vs, &from(1, 1), 0), Err(NoServer::AllFull));
+    other.closed(ServerId(3));
+    assert_eq!(picks(&mut lb, &vs, 1, 10), [3]);
 }
 
 #[test]
@@ -163,6 +181,8 @@ fn persistence_gives_way_to_a_limit_and_comes_back_from_a_later_tier() {
     };
     assert_eq!(goes(&mut lb, 1), 1);
     assert_eq!(goes(&mut lb, 1), 2, "its own is full");
+    let overflow = lb.pick(&vs, &from_net(1, 1), 0).unwrap();
+    assert!(!overflow.remembered, "so nobody is to be told");
     assert_eq!(goes(&mut lb, 1), 3, "all of the first tier are");
     lb.closed(ServerId(1));
     lb.closed(ServerId(2));

@@ -91,9 +91,10 @@ impl<I: Io> Worker<I> {
     pub(in super::super) fn awaits_peer(&self, tuple: &Tuple) -> bool {
         let since = |then: u32| self.now.wrapping_sub(then);
         let waits = |ha: &super::Ha| {
-            !ha.settled && ha.peer.is_none() && since(ha.met) < super::WAIT_MS
+            let within = |then: Option<u32>, ms| then.is_some_and(|then| since(then) < ms);
+            !ha.settled && ha.peer.is_none() && within(ha.waiting, super::WAIT_MS)
                 || ha.is_stale(self.now)
-                || since(ha.woke) < super::WAKE_MS
+                || within(ha.woke, super::WAKE_MS)
         };
         self.ha.as_ref().is_some_and(|ha| waits(ha))
             && !matches!(self.snapshot.local.get(tuple.dst), Some(Local::Own(_)))

@@ -11,7 +11,7 @@ use sluice_wire::MacAddr;
 
 use super::super::Worker;
 use super::tell::Telling;
-use super::{ETHERNET, Ha, Peer, SILENT, WAIT_MS};
+use super::{ETHERNET, Ha, Peer, SILENT};
 use crate::counters::DropReason;
 use crate::handoff::{Message, PeerUp};
 use crate::io::{Frame, Io, RxBurst};
@@ -89,7 +89,7 @@ impl<I: Io> Worker<I> {
         ha.session = Some(up.session.id);
         ha.codec.associate(&up.session);
         if ha.boot != Some(up.session.peer_boot) {
-            ha.settled |= ha.boot.is_none() && self.now.wrapping_sub(ha.met) >= WAIT_MS;
+            ha.settled |= ha.boot.is_none() && ha.waiting.is_none();
             // What it knew before is gone, and what it knows now has not been told.
             ha.boot = Some(up.session.peer_boot);
             ha.meeting += 1;
@@ -112,7 +112,9 @@ impl<I: Io> Worker<I> {
     /// The peer is dead, or (`lives`) cannot be reached by the HA link.
     pub(in super::super) fn peer_down(&mut self, lives: bool) {
         if let Some(ha) = &mut self.ha {
-            ha.peer = None;
+            if ha.peer.take().is_some() {
+                ha.waiting = Some(self.now);
+            }
             ha.lives = lives;
         }
     }
@@ -146,9 +148,10 @@ impl<I: Io> Worker<I> {
         let now = self.now;
         if let Some(ha) = &mut self.ha {
             if ha.is_stale(now) {
-                ha.woke = now;
+                ha.woke = Some(now);
             }
             ha.polled = now;
+            ha.forget_times(now);
         }
         self.resume_lanes();
         self.confirm_told();
