@@ -4,27 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sluice_dataplane::io::Io;
 
-use crate::check::Tracker;
-use crate::engine::{Engine, PortCounts};
+use crate::engine::Engine;
 use crate::flows::Order;
 use crate::live::{Live, Phase};
 use crate::profile::{Measure, Search, WarmUp};
-use crate::report::{
-    CheckReport, Latency, PortReport, Report, SearchReport, StreamReport, Trial, WarmUpReport,
-    Window, round,
-};
+use crate::report::{Report, SearchReport, Trial, WarmUpReport, Window, round};
 use crate::station::Station;
-use crate::stream::{Check, StreamCounts};
+use crate::stream::StreamCounts;
 
-/// Packets of all streams, at one moment.
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    sent: u64,
-    sent_bytes: u64,
-    received: u64,
-    reflected: u64,
-    returned: u64,
-}
+mod results;
+
+pub(crate) use results::ports;
+use results::{Totals, missing};
 
 /// Flows that open the way (neighbours, first of all) before every flow is to come back.
 const SCOUTS: u32 = 1024;
@@ -32,9 +23,6 @@ const SCOUTS: u32 = 1024;
 const SCOUT_RATE: f64 = 20_000.0;
 /// How long the appliance and all next hops may take to be found, in milliseconds.
 pub(crate) const PATIENCE_MS: u64 = 10_000;
-/// What a frame has on the wire besides its bytes: preamble and gap.
-const GAP: u64 = 20;
-
 /// A run cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RunError {
@@ -204,18 +192,6 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
         }
     }
 
-    fn totals(&self) -> Totals {
-        let add = |all: Totals, counts: &StreamCounts| Totals {
-            sent: all.sent + counts.sent,
-            sent_bytes: all.sent_bytes + counts.sent_bytes,
-            received: all.received + counts.received,
-            reflected: all.reflected + counts.reflected,
-            returned: all.returned + counts.returned,
-        };
-        let counts = self.engine.streams.iter().map(|stream| &stream.counts);
-        counts.fold(Totals::default(), add)
-    }
-
     /// Waits for what is under way since `from`, at most so long. Returns what never came.
     fn drain(&mut self, from: &Totals, ms: u32) -> u64 {
         let end = (self.clock)() + self.ms(u64::from(ms));
@@ -342,69 +318,6 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
         }
     }
 
-    fn window(&self, ticks: u64, from: &Totals, to: &Totals) -> Window {
-        let seconds = ticks as f64 / self.engine.hz() as f64;
-        let per_second = |count: u64| round(count as f64 / seconds, 1);
-        let sent = to.sent - from.sent;
-        let received = to.received - from.received;
-        let reflected = to.reflected - from.reflected;
-        let returned = to.returned - from.returned;
-        let bytes = to.sent_bytes - from.sent_bytes + sent * GAP;
-        let lost = (sent + reflected) as i64 - (received + returned) as i64;
-        Window {
-            ms: round(seconds * 1000.0, 3),
-            sent,
-            received,
-            returned,
-            sent_pps: per_second(sent),
-            received_pps: per_second(received),
-            returned_pps: per_second(returned),
-            sent_bps: per_second(bytes * 8),
-            lost,
-            loss: lost as f64 / (sent + reflected).max(1) as f64,
-        }
-    }
-
-    /// Each stream since its counts were these.
-    fn streams(&self, before: &[StreamCounts]) -> Vec<StreamReport> {
-        let hz = self.engine.hz();
-        let streams = self.engine.streams.iter().zip(before);
-        streams
-            .map(|(stream, before)| {
-                let counts = &stream.counts;
-                let (sent, received) =
-                    (counts.sent - before.sent, counts.received - before.received);
-                let reflected = counts.reflected - before.reflected;
-                let returned = counts.returned - before.returned;
-                let stamped = stream.spec.check > Check::Count;
-                let reflects = stream.spec.reflect.is_some();
-                // Without stamps a duplicate cannot be told from a packet of its own.
-                let lost = |sent: u64, received: u64, tracker: &Tracker| match stamped {
-                    true => sent.saturating_sub(tracker.counts.unique),
-                    false => sent.saturating_sub(received),
-                };
-                StreamReport {
-                    name: stream.spec.name.clone(),
-                    flows: stream.spec.space.flows(),
-                    sent,
-                    received,
-                    reflected,
-                    returned,
-                    lost: lost(sent, received, &stream.forward)
-                        + match reflects {
-                            true => lost(reflected, returned, &stream.back),
-                            false => 0,
-                        },
-                    refusals: counts.refusals - before.refusals,
-                    reflect_refused: counts.reflect_refused - before.reflect_refused,
-                    no_buffer: counts.no_buffer - before.no_buffer,
-                    forward: stamped.then(|| found(&stream.forward, hz)),
-                    back: (stamped && reflects).then(|| found(&stream.back, hz)),
-                }
-            })
-            .collect()
-    }
-
     /// Looks for the highest rate without more loss than allowed, by halves.
     pub(crate) fn search(&mut self, search: &Search, measure: &Measure) -> Report {
         let trial = Measure {
@@ -471,39 +384,6 @@ impl<I: Io, C: Fn() -> u64> Run<'_, I, C> {
         report.mode = "search";
         report.search = Some(found);
         report
-    }
-}
-
-/// What else came to each port.
-pub(crate) fn ports(stations: &[Station], counts: &[PortCounts]) -> Vec<PortReport> {
-    let ports = stations.iter().zip(counts);
-    ports
-        .map(|(station, counts)| PortReport {
-            name: station.name.clone(),
-            arp_answered: counts.arp_answered,
-            foreign: counts.foreign,
-        })
-        .collect()
-}
-
-/// Packets that should have come since `from` and did not.
-fn missing(from: &Totals, to: &Totals) -> u64 {
-    let there = (to.sent - from.sent).saturating_sub(to.received - from.received);
-    let back = (to.reflected - from.reflected).saturating_sub(to.returned - from.returned);
-    there + back
-}
-
-fn found(tracker: &Tracker, hz: u64) -> CheckReport {
-    let counts = tracker.counts;
-    CheckReport {
-        unique: counts.unique,
-        duplicates: counts.duplicates,
-        reordered: counts.reordered,
-        very_late: counts.very_late,
-        corrupted: counts.corrupted,
-        bad_checksums: counts.bad_checksums,
-        stale: counts.stale,
-        latency_us: tracker.latency.as_ref().map(|ticks| Latency::of(ticks, hz)),
     }
 }
 
