@@ -307,10 +307,7 @@ fn script(name: &str, text: &str, keys: &str) -> Result<(), Failure> {
     let result = runtime().block_on(async {
         let scripts = Scripts::new(ours, None).expect("a socket");
         let tools = Arc::new(Tools::new(Some(scripts)));
-        let result = within(&target.check, Probe::new(&target, &tools).check()).await;
-        if result.is_err() {
-            return result;
-        }
+        within(&target.check, Probe::new(&target, &tools).check()).await?;
         // What runs a script can run the next.
         within(&target.check, Probe::new(&target, &tools).check()).await
     });
