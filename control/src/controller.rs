@@ -357,10 +357,7 @@ impl Controller {
             }
             Action::StopCapture(id) => self.stop_capture(id),
             Action::RemoveCapture(id) => self.remove_capture(id),
-            waiting if self.pending.len() >= MAX_PENDING => {
-                tracing::warn!(?waiting, "too many requests wait for workers");
-                Err(ActionError::Busy)
-            }
+            // Whoever asks much must not keep anybody from changing things, or from confirming them.
             Action::Change(change) => return self.change(*change, answer, now),
             Action::Confirm(author) => {
                 let done = self.confirm(&author);
@@ -369,6 +366,10 @@ impl Controller {
             Action::Revert(author) => {
                 let done = self.revert(&author);
                 return self.finish_trial(done, answer, now);
+            }
+            waiting if self.pending.len() >= MAX_PENDING => {
+                tracing::warn!(?waiting, "too many requests wait for workers");
+                Err(ActionError::Busy)
             }
             Action::Trace(query) => return self.start_trace(&query, answer, now),
             Action::ListSessions(query) => match self.resolve(&query.filter) {

@@ -23,7 +23,15 @@ const EVENTS: usize = crate::events::HISTORY;
 /// Log lines in the bundle.
 const LINES: usize = 10_000;
 /// Keys of the configuration whose values nobody is shown, wherever they stand.
-const SECRET: [&str; 6] = ["key", "password", "secret", "token", "psk", "community"];
+const SECRET: [&str; 7] = [
+    "key",
+    "next_key",
+    "password",
+    "secret",
+    "token",
+    "psk",
+    "community",
+];
 /// What is there instead.
 const HIDDEN: &str = "(not shown)";
 /// What the kernel tells of the machine: name in the bundle, and the file.

@@ -169,7 +169,7 @@ impl Board {
         self.state().rows.clone()
     }
 
-    /// What all checks of a server together say: down if any does, up if all do.
+    /// What all checks of a server [say together](together).
     pub fn verdict(&self, server: &str) -> Verdict {
         let state = self.state();
         let first = Key {
@@ -178,7 +178,7 @@ impl Board {
         };
         let rows = state.rows.range(first..);
         let rows = rows.take_while(|(key, _)| key.server == server);
-        together(rows.map(|(_, row)| row.machine.verdict()))
+        together(rows.map(|(_, row)| (row.machine.verdict(), row.target.check.wait)))
     }
 
     /// Waits until [`Board::changes`] has something.
@@ -187,16 +187,20 @@ impl Board {
     }
 }
 
-/// Of several checks: down if any is, up if all are.
-pub fn together(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let mut all = None;
-    for verdict in verdicts {
-        match (verdict, all) {
-            (Verdict::Down, _) => return Verdict::Down,
-            (Verdict::Unknown, _) => all = Some(Verdict::Unknown),
-            (Verdict::Up, None) => all = Some(Verdict::Up),
-            (Verdict::Up, Some(_)) => {}
+/// Of several checks, each with whether it is to be waited for: down if any is; unknown if one that
+/// is to be waited for is, or all are; otherwise up. One that begins to check a server that others have
+/// found up takes nothing from it, unless it says so.
+pub fn together(verdicts: impl Iterator<Item = (Verdict, bool)>) -> Verdict {
+    let (mut up, mut waits) = (false, false);
+    for (verdict, wait) in verdicts {
+        match verdict {
+            Verdict::Down => return Verdict::Down,
+            Verdict::Unknown => waits |= wait,
+            Verdict::Up => up = true,
         }
     }
-    all.unwrap_or_default()
+    match up && !waits {
+        true => Verdict::Up,
+        false => Verdict::Unknown,
+    }
 }

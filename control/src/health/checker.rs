@@ -174,13 +174,15 @@ async fn watch(
     let mut probe = Probe::new(&target, &tools);
     sleep(first).await;
     loop {
+        let tools = Arc::clone(&tools);
+        let turn = tools.turn(&target.check.kind).await;
         let Ok(permit) = permits.acquire().await else {
             return;
         };
         let begun = Instant::now();
         let result = within(&target.check, probe.check()).await;
         let took = begun.elapsed();
-        drop(permit);
+        drop((turn, permit));
         board.take(&key, &target, result, took);
         let next = begun + pause(&target.check, board.machine(&key));
         sleep_until(next).await;

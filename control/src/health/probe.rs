@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::SemaphorePermit;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::Failure;
@@ -28,6 +29,15 @@ impl Tools {
         Self {
             scripts,
             tls: Mutex::default(),
+        }
+    }
+
+    /// Waits until a check of this kind may begin; it may go on as long as what is given lives.
+    /// Scripts take turns, and one that waits for others says nothing of its server.
+    pub(super) async fn turn(&self, kind: &CheckKind) -> Option<SemaphorePermit<'_>> {
+        match (kind, &self.scripts) {
+            (CheckKind::Script { .. }, Some(scripts)) => scripts.turns.acquire().await.ok(),
+            _ => None,
         }
     }
 
@@ -66,7 +76,7 @@ impl Probe {
         }
     }
 
-    /// One attempt. It may be dropped at any point.
+    /// One attempt, when it has its [`turn`](Tools::turn). It may be dropped at any point.
     pub(super) async fn check(&mut self) -> Result<(), Failure> {
         let (address, tools) = (self.address, &self.tools);
         let host = self.host.as_deref();

@@ -51,7 +51,7 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Report>>>>;
 #[derive(Debug)]
 pub(super) struct Scripts {
     namespace: Option<PathBuf>,
-    turns: Semaphore,
+    pub(super) turns: Semaphore,
     last: AtomicU64,
     orders: mpsc::UnboundedSender<Order>,
     waiting: Waiting,
@@ -130,7 +130,6 @@ pub(super) async fn check(
     let Some(scripts) = &tools.scripts else {
         return Err(unprepared("scripts are off"));
     };
-    let _turn = scripts.turns.acquire().await.map_err(unprepared)?;
     let program = Program {
         namespace: scripts.namespace.clone(),
         script: name.to_owned(),

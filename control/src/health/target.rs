@@ -46,11 +46,8 @@ impl Targets {
             for server in &pool.servers {
                 let ip: IpAddr = server.check_address.unwrap_or(server.address);
                 for check in config.checks(pool, server) {
-                    let port = match check.kind.has_port() {
-                        true => config.check_port(pool, server, check).unwrap_or_default(),
-                        // Scripts are told what there is.
-                        false => server.check_port.or(server.port).unwrap_or_default(),
-                    };
+                    // Scripts are told what there is.
+                    let port = config.check_port(pool, server, check).unwrap_or_default();
                     let key = Key {
                         server: format!("{}/{}", pool.name, server.name),
                         check: check.name.to_string(),

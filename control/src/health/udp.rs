@@ -10,8 +10,8 @@ use crate::config::Words;
 /// Largest datagram that is read whole.
 const MOST: usize = 9000;
 
-/// The socket towards a target. It is kept from one check to the next: another port each time would
-/// be another connection for the data plane to remember.
+/// The socket towards a target. It is kept from one answer to the next check: another port each time
+/// would be another connection for the data plane to remember.
 #[derive(Debug, Default)]
 pub(super) struct Datagrams {
     socket: Option<UdpSocket>,
@@ -35,22 +35,17 @@ impl Datagrams {
         drain(&mut socket);
         socket.send(datagram).await?;
         let mut buffer = vec![0; MOST];
-        // Kept while it is waited for, should the check run out of time.
-        let socket = self.socket.insert(socket);
+        // Lost if the check runs out of time: an answer that comes too late for it must not be the
+        // next one's.
         loop {
-            let received = socket.recv(&mut buffer).await;
-            let length = match received {
-                Ok(length) => length,
-                Err(error) => {
-                    self.socket = None;
-                    return Err(error.into());
-                }
+            let length = socket.recv(&mut buffer).await?;
+            let said = match right(&buffer[..length]) {
+                Answer::Right => Ok(()),
+                Answer::Wrong(failure) => Err(failure),
+                Answer::Another => continue,
             };
-            match right(&buffer[..length]) {
-                Answer::Right => return Ok(()),
-                Answer::Wrong(failure) => return Err(failure),
-                Answer::Another => {}
-            }
+            self.socket = Some(socket);
+            return said;
         }
     }
 }

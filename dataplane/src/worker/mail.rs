@@ -194,8 +194,11 @@ impl<I: Io> Worker<I> {
         } = &*self.snapshot;
         let mut more = None;
         let next = table.scan(from, slice(&request.filter), |id, session, cold| {
+            // Copies are the other node's to end: it may see the server otherwise.
             let concerned = !request.homeless
-                || cold.server != ServerId::NONE && !keeps_sessions(&self.snapshot, cold.server);
+                || cold.server != ServerId::NONE
+                    && !session.is_replica()
+                    && !keeps_sessions(&self.snapshot, cold.server);
             let matches = concerned
                 && request
                     .filter

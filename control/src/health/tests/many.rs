@@ -154,10 +154,16 @@ fn a_change_of_the_check_keeps_the_verdict_and_another_address_forgets_it() {
 #[test]
 fn several_checks_have_to_agree() {
     use Verdict::{Down, Unknown, Up};
-    let of = |verdicts: &[Verdict]| together(verdicts.iter().copied());
-    assert_eq!(of(&[]), Unknown);
-    assert_eq!(of(&[Up, Up]), Up);
-    assert_eq!(of(&[Up, Unknown]), Unknown);
-    assert_eq!(of(&[Unknown, Up]), Unknown);
-    assert_eq!(of(&[Up, Unknown, Down]), Down);
+    let of = |verdicts: &[Verdict], waits: usize| {
+        let waits = |at| at == waits;
+        together(verdicts.iter().enumerate().map(|(at, &it)| (it, waits(at))))
+    };
+    assert_eq!(of(&[], 0), Unknown);
+    assert_eq!(of(&[Up, Up], 0), Up);
+    // One that has not looked yet matters if it is to be waited for, or nobody else has looked.
+    assert_eq!(of(&[Up, Unknown], 1), Unknown);
+    assert_eq!(of(&[Unknown, Up], 0), Unknown);
+    assert_eq!(of(&[Up, Unknown], 0), Up);
+    assert_eq!(of(&[Unknown, Unknown], 9), Unknown);
+    assert_eq!(of(&[Up, Unknown, Down], 0), Down);
 }
