@@ -25,6 +25,7 @@ mod state;
 mod stats;
 mod status;
 mod survey;
+mod tiers;
 mod touched;
 mod trace;
 mod transaction;
@@ -65,6 +66,8 @@ pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 pub use survey::{
     AddressUse, Group, GroupBy, Order, Question, SessionCount, SnatUse, Top, WorkerUse,
 };
+
+pub use tiers::{TierServer, TierView, Tiers};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
@@ -337,6 +340,7 @@ impl Controller {
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
+            Action::ListTiers => Ok(Outcome::Tiers(self.tiers())),
             Action::ListWorkers => Ok(Outcome::Workers(self.worker_states())),
             Action::ListDrops => Ok(Outcome::Drops(self.drop_states())),
             Action::ListPorts => Ok(Outcome::Ports(self.port_states(now))),

@@ -228,6 +228,8 @@ pub(crate) enum Show {
     Neighbours,
     /// Connected networks and static routes
     Routes,
+    /// Where new sessions of virtual servers go: priority groups, backup pool, sorry server
+    Tiers,
     /// The configuration in use, or a part of it, as pool/web or route/0.0.0.0/0
     Config {
         /// A part, as it is named below /api/v1/config

@@ -54,10 +54,14 @@ pub(crate) fn show(
             differences(changes.into_iter().flatten(), out)
         }
         Show::Pools => pools(&answer, out),
-        Show::Health { .. } => {
+        Show::Health { .. } | Show::Tiers => {
             let (columns, row) = rows::of(what);
-            let checks = rows::checks(list(&answer, "servers"));
-            let rows = checks.iter().enumerate().map(|(at, item)| row(at, item));
+            let items = list(&answer, key.unwrap_or_default());
+            let parts = match what {
+                Show::Tiers => rows::tiers(items),
+                _ => rows::checks(items),
+            };
+            let rows = parts.iter().enumerate().map(|(at, item)| row(at, item));
             Ok(table(columns, rows, out)?)
         }
         _ => {
@@ -94,6 +98,7 @@ fn path(what: &Show) -> String {
         Show::Openapi => "/openapi.json",
         Show::Neighbours => "/neighbours",
         Show::Routes => "/routes",
+        Show::Tiers => "/tiers",
         Show::Revisions => "/config/revisions",
         Show::Diff {
             revision: Some(revision),
@@ -142,6 +147,7 @@ fn key(what: &Show) -> Option<&'static str> {
         Show::Audit { .. } => "records",
         Show::Neighbours => "neighbours",
         Show::Routes => "routes",
+        Show::Tiers => "virtual_servers",
         Show::Revisions => "revisions",
         _ => return None,
     })

@@ -35,6 +35,11 @@ fn what_a_full_server_cannot_take_goes_to_the_backup_and_then_to_the_sorry_serve
     let stats = sluice.json("/api/v1/stats");
     let overflowed = stats["services"][0]["sessions_overflowed"].as_u64();
     assert!(overflowed >= Some(3), "{}", stats["services"]);
+    let tiers = sluice.json("/api/v1/tiers");
+    let tiers = &tiers["virtual_servers"][0]["tiers"];
+    let kinds: Vec<_> = (0..3).map(|at| tiers[at]["kind"].clone()).collect();
+    assert_eq!(kinds, ["pool", "backup", "sorry"], "{tiers}");
+    assert_eq!(tiers[0]["servers"][0]["max_sessions"], 2);
     let names: Vec<_> = stats["servers"]
         .as_array()
         .expect("a list")

@@ -16,6 +16,7 @@ use super::state::{DeviceState, DropState, PortState, WorkerState};
 use super::stats::Stats;
 use super::status::Status;
 use super::survey::{Question, SessionCount, SnatUse, Top};
+use super::tiers::Tiers;
 use crate::capture::{Capture, CaptureView, NewCapture};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
@@ -84,6 +85,8 @@ pub enum Action {
     ListNeighbours,
     /// The routes.
     ListRoutes,
+    /// Where new sessions of virtual servers go.
+    ListTiers,
     /// What would become of a packet.
     Trace(Box<TraceQuery>),
     /// Begin to capture packets.
@@ -163,6 +166,8 @@ pub enum Outcome {
     Neighbours(Vec<Neighbour>),
     /// Of [`Action::ListRoutes`].
     Routes(Vec<Route>),
+    /// Of [`Action::ListTiers`].
+    Tiers(Vec<Tiers>),
     /// Of [`Action::Trace`].
     Trace(Box<TraceView>),
     /// Of [`Action::StartCapture`] and [`Action::StopCapture`].

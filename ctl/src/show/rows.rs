@@ -253,6 +253,32 @@ pub(super) fn of(what: &Show) -> Rows {
                 row
             },
         ),
+        Show::Tiers => (
+            &[
+                ("virtual server", false),
+                ("tier", true),
+                ("of", false),
+                ("in use", false),
+                ("servers", true),
+                ("serving", true),
+                ("full", true),
+                ("sessions", true),
+                ("why not before", false),
+            ],
+            |_, row| {
+                let tier = &row["tier"];
+                let servers = tier["servers"].as_array();
+                let servers = servers.map(Vec::as_slice).unwrap_or_default();
+                let sessions = servers.iter().map(|server| number(&server["sessions"]));
+                let mut cells = cells(row, &["virtual_server", "number"]);
+                cells.extend(["kind", "in_use"].map(|key| cell(&tier[key])));
+                cells.push(servers.len().to_string());
+                cells.extend(["serving", "full"].map(|key| cell(&tier[key])));
+                cells.push(sessions.sum::<u64>().to_string());
+                cells.push(cell(&row["why"]));
+                cells
+            },
+        ),
         Show::Routes => (
             &[("to", false), ("via", false), ("port", false)],
             |_, route| cells(route, &["to", "via", "port"]),
@@ -282,6 +308,29 @@ pub(super) fn checks<'a>(servers: impl Iterator<Item = &'a Value>) -> Vec<Value>
             let mut row = server.clone();
             row["check"] = check;
             row
+        })
+    });
+    rows.collect()
+}
+
+/// A row for each tier of each virtual server; with the first one that is in use, why no other is.
+pub(super) fn tiers<'a>(virtual_servers: impl Iterator<Item = &'a Value>) -> Vec<Value> {
+    let rows = virtual_servers.flat_map(|of| {
+        let tiers = of["tiers"].as_array().cloned().unwrap_or_default();
+        let last = tiers.len().saturating_sub(1);
+        tiers.into_iter().enumerate().map(move |(number, tier)| {
+            // Where none is in use the reason stands with the last.
+            let tells = tier["in_use"] == true || of["in_use"].is_null() && number == last;
+            let why = match tells {
+                true => of["why"].clone(),
+                false => Value::Null,
+            };
+            serde_json::json!({
+                "virtual_server": of["virtual_server"],
+                "number": number,
+                "tier": tier,
+                "why": why,
+            })
         })
     });
     rows.collect()

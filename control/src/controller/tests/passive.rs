@@ -108,6 +108,43 @@ fn a_server_whose_connections_fail_is_out_for_a_while_and_the_last_one_stays() {
     assert_eq!(states(&workers[0]), [Up, Up]);
 }
 
+#[test]
+fn tiers_tell_where_sessions_go_and_why() {
+    let limited = two("").replace(
+        "address = \"10.0.0.12\"\n",
+        "address = \"10.0.0.12\"\nmax_sessions = 2\n",
+    );
+    let sorry = "pool = \"web\"\nsorry_server = { address = \"10.0.0.99\", port = 80 }\n";
+    let (mut controller, mut workers) = controller(&limited.replace("pool = \"web\"\n", sorry));
+    let ask = |controller: &mut Controller| {
+        let Ok(Outcome::Tiers(mut all)) = answer(submit(controller, Action::ListTiers)) else {
+            panic!("tiers");
+        };
+        all.remove(0)
+    };
+    let told = ask(&mut controller);
+    assert_eq!((told.in_use, told.why.as_str()), (Some(0), ""));
+    let [pool, sorry] = &told.tiers[..] else {
+        panic!("{told:#?}");
+    };
+    assert_eq!((pool.kind, pool.serving, pool.full), ("pool", 2, 0));
+    assert_eq!(pool.servers[1].max_sessions, Some(2));
+    assert_eq!((sorry.kind, sorry.in_use), ("sorry", false));
+    assert_eq!(sorry.servers[0].name, "sorry:web");
+
+    controller.standings().set_active(WEB[0], Verdict::Down);
+    count(&mut workers[0], WEB[1], FlowCounter::Opened, 2);
+    settle(&mut controller, &mut workers);
+    let told = ask(&mut controller);
+    assert_eq!(told.in_use, Some(1));
+    assert_eq!(told.why, "pool: all 1 that take sessions are full");
+    controller.standings().set_active(WEB[1], Verdict::Down);
+    settle(&mut controller, &mut workers);
+    let told = ask(&mut controller);
+    assert_eq!(told.why, "pool: none of 2 takes sessions");
+    assert!(told.tiers[1].in_use);
+}
+
 /// Slots of the Maglev table that are web2's, in percent.
 fn share(worker: &FakeWorker) -> usize {
     let Scheduler::Maglev(table) = &worker.side.snapshot.virtual_servers[0].tiers[0].scheduler
