@@ -4,6 +4,7 @@
 mod world;
 
 use sluice_dataplane::counters::DropReason;
+use sluice_dataplane::mailbox::{EndRequest, Filter, RequestId, ToWorker};
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
@@ -406,6 +407,38 @@ fn a_real_server_keeps_its_clients_whichever_node_they_come_by_and_whichever_die
             "taken into account"
         );
     }
+}
+
+#[test]
+fn a_server_that_one_node_finds_down_keeps_the_sessions_of_the_other() {
+    let mut pair = Pair::new(|node| balanced(node, false));
+    let real = real_of(&mut pair, 1, SERVER, 5000);
+    assert_eq!(pair.sum(2, WorkerCounter::SessionsReplica), 1);
+    let mut down = balanced(2, false);
+    for server in down.servers.iter_mut().flatten() {
+        server.state = ServerState::Down;
+    }
+    pair.node(2).swap(&down);
+    for control in &pair.node(2).control {
+        let mut end = EndRequest::new(RequestId(1), Filter::default());
+        end.homeless = true;
+        control
+            .send(ToWorker::EndSessions(Box::new(end)))
+            .expect("room");
+    }
+    // No digest has had the time to tell of it again.
+    pair.run(20);
+    assert_eq!(pair.sum(2, WorkerCounter::SessionsReplica), 1);
+    let answer = tcp(
+        &format!("10.0.0.{real}"),
+        8080,
+        SERVER,
+        5000,
+        SYN | ACK,
+        9000,
+        1001,
+    );
+    pair.through((1, INSIDE), &answer.to(INSIDE), (1, OUTSIDE));
 }
 
 /// The real server that a new connection of a client's is given to by a node.

@@ -50,11 +50,10 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Works on a packet that another worker handed over.
+    /// Works on a packet that another worker handed over, at this time.
     #[cold]
     #[inline(never)]
-    pub(super) fn resume_captured(&mut self, passed: Passed<I::Frame>) {
-        let at_ns = self.io.wall_ns();
+    pub(super) fn resume_captured(&mut self, passed: Passed<I::Frame>, at_ns: u64) {
         let copies = self.egress.taps.copy(at_ns, passed.port, &passed.frame);
         let before = self.ends();
         self.resume(passed);

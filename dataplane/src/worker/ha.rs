@@ -47,7 +47,8 @@ mod tell;
 
 pub(super) use correct::Correction;
 use digest::{Heard, Sums};
-pub(super) use origin::Origin;
+use origin::Origin;
+pub(super) use origin::is_mapped;
 use pulse::Speaker;
 pub(super) use roles::differ as groups_differ;
 pub(super) use takeover::Met;

@@ -95,7 +95,8 @@ impl<I: Io> Worker<I> {
         busy
     }
 
-    /// Does a slice of a job, and puts it back if there is more to do.
+    /// Does a slice of a job, and puts it behind the others if there is more to do: a long one, or one
+    /// that waits for its rate, is not to hold up those that are done in a moment.
     fn work_on(&mut self, job: Job) {
         let (done, answer) = match job {
             Job::List(mut page) => (self.list(&mut page), FromWorker::Sessions(page)),
@@ -107,9 +108,9 @@ impl<I: Io> Worker<I> {
         };
         match answer {
             answer if done => self.mail.out.push_back(answer),
-            FromWorker::Sessions(page) => self.mail.jobs.push_front(Job::List(page)),
-            FromWorker::Ended(request) => self.mail.jobs.push_front(Job::End(request)),
-            FromWorker::Neighbours(page) => self.mail.jobs.push_front(Job::Neighbours(page)),
+            FromWorker::Sessions(page) => self.mail.jobs.push_back(Job::List(page)),
+            FromWorker::Ended(request) => self.mail.jobs.push_back(Job::End(request)),
+            FromWorker::Neighbours(page) => self.mail.jobs.push_back(Job::Neighbours(page)),
             // Not answers of jobs.
             FromWorker::Retired(_)
             | FromWorker::Event(_)

@@ -45,6 +45,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn take_all_messages<const CAPTURED: bool>(&mut self) -> usize {
+        let at_ns = if CAPTURED { self.io.wall_ns() } else { 0 };
         for taken in 0..BUDGET {
             let Some(message) = self.rings.pop() else {
                 return taken;
@@ -53,7 +54,7 @@ impl<I: Io> Worker<I> {
                 Message::Packet(passed) => {
                     self.counters.count(WorkerCounter::TakenOver);
                     match CAPTURED {
-                        true => self.resume_captured(passed),
+                        true => self.resume_captured(passed, at_ns),
                         false => self.resume(passed),
                     }
                 }

@@ -9,7 +9,7 @@ use sluice_wire::Tuple;
 
 use super::Worker;
 use super::burst::Packet;
-use super::ha::{Met, Origin};
+use super::ha::{Met, is_mapped};
 use super::plan::{self, Destination, Source};
 use super::tables::PerFamily;
 use super::tally::Fate;
@@ -98,10 +98,7 @@ impl<I: Io> Worker<I> {
         let (zone, reply_zone, server) = (original.zone, reply.zone, cold.server);
         let old = [original.path, reply.path];
         let replica = session.is_replica();
-        let mapped = match replica {
-            true => Origin::unpack(cold.extra).mapped,
-            false => cold.extra != 0,
-        };
+        let mapped = is_mapped(session, cold);
         let Some(today) = renewal(
             &self.snapshot,
             &arrives,

@@ -11,6 +11,7 @@ use sluice_wire::{Key, Tuple, V4, V6, proto};
 
 use super::Worker;
 use super::burst::{Packet, judge_arrival};
+use super::ha::is_mapped;
 use super::hit;
 use super::miss::{Look, look};
 use super::open::{Blueprint, Refusal};
@@ -156,7 +157,7 @@ impl<I: Io> Worker<I> {
                 trace.steps.push(Step::Peer);
                 return Ok(Verdict::Redirect);
             }
-            let mapped = cold.extra != 0 && !session.is_replica();
+            let mapped = is_mapped(session, cold);
             let (arrives, leaves) = (original.arrives(), original.leaves());
             let zones = (original.zone, reply.zone);
             let renewed = renewal(

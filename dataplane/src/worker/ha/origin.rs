@@ -1,5 +1,9 @@
 //! Where a replica comes from.
 
+use sluice_wire::Family;
+
+use crate::session::flow::{Cold, Session};
+
 /// How long a bit field of [`Origin`] is.
 const MEETING_BITS: u32 = 9;
 const LANE_BITS: u32 = 6;
@@ -9,7 +13,7 @@ const LANE_BITS: u32 = 6;
 /// A replica belongs to the peer while it comes from the present meeting; those of a former boot of
 /// the peer are nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in super::super) struct Origin {
+pub(super) struct Origin {
     /// Which boot of the peer told of it; wraps.
     pub(super) meeting: u16,
     /// The lane that it was told on.
@@ -17,7 +21,16 @@ pub(in super::super) struct Origin {
     /// The round in which it was told whole (see `sluice_ha::bulk`).
     pub(super) mark: u16,
     /// Its source is translated by an endpoint-independent mapping, or its destination is.
-    pub(in super::super) mapped: bool,
+    pub(super) mapped: bool,
+}
+
+/// Whether a session's source is translated by an endpoint-independent mapping, or its destination is.
+pub(in super::super) fn is_mapped<F: Family>(session: &Session<F>, cold: &Cold) -> bool {
+    match session.is_replica() {
+        // It has its origin where others have the mapping's number.
+        true => Origin::unpack(cold.extra).mapped,
+        false => cold.extra != 0,
+    }
 }
 
 impl Origin {
@@ -34,7 +47,7 @@ impl Origin {
             | u32::from(self.mark)
     }
 
-    pub(in super::super) fn unpack(packed: u32) -> Self {
+    pub(super) fn unpack(packed: u32) -> Self {
         Self {
             mapped: packed >> (16 + LANE_BITS + MEETING_BITS) != 0,
             meeting: Self::meeting(packed >> (16 + LANE_BITS)),

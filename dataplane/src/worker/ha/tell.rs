@@ -10,8 +10,8 @@ use sluice_wire::{Family, V4, V6, proto};
 
 use super::super::Worker;
 use super::super::tables::PerFamily;
-use super::Origin;
 use super::digest::place_of;
+use super::is_mapped;
 use crate::io::Io;
 use crate::published::WorkerCounter;
 use crate::session::flow::{Flow, Session, flags};
@@ -185,12 +185,7 @@ impl<I: Io> Worker<I> {
         if original.flags & flags::CLAMP_MSS != 0 {
             bits |= session::CLAMP_MSS;
         }
-        // Of a copy there is the origin instead.
-        let mapped = match original.flags & flags::REPLICA {
-            0 => cold.extra != 0,
-            _ => Origin::unpack(cold.extra).mapped,
-        };
-        if mapped {
+        if is_mapped(session, cold) {
             bits |= session::MAPPED;
         }
         Some(SessionRecord {
