@@ -141,7 +141,14 @@ struct Contents {
     over: Option<Over>,
     /// Nothing will come any more.
     closed: bool,
+    /// It was deleted, and what it had is gone.
+    forgotten: bool,
 }
+
+/// The capture was deleted while it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the capture was deleted")]
+pub struct Forgotten;
 
 /// A capture. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -198,6 +205,16 @@ impl Capture {
         self.0.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Ends it soon, and gives back the memory of what it has, whoever still reads it.
+    pub fn forget(&self) {
+        self.stop();
+        let mut contents = self.contents();
+        contents.file = Vec::new();
+        contents.forgotten = true;
+        drop(contents);
+        self.0.changes.send_replace(());
+    }
+
     /// Whether workers may stop capturing.
     pub(crate) fn is_over(&self) -> bool {
         self.contents().over.is_some()
@@ -209,20 +226,32 @@ impl Capture {
     }
 
     /// The file from `offset` on, `most` bytes of it; waits for some if `follow`. `None` at its end.
-    pub async fn read(&self, offset: usize, most: usize, follow: bool) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`Forgotten`]
+    pub async fn read(
+        &self,
+        offset: usize,
+        most: usize,
+        follow: bool,
+    ) -> Result<Option<Vec<u8>>, Forgotten> {
         let mut changes = self.0.changes.subscribe();
         loop {
             {
                 let contents = self.contents();
+                if contents.forgotten {
+                    return Err(Forgotten);
+                }
                 let rest = contents.file.get(offset..).unwrap_or_default();
                 if !rest.is_empty() {
-                    return Some(rest[..rest.len().min(most)].to_vec());
+                    return Ok(Some(rest[..rest.len().min(most)].to_vec()));
                 }
                 if contents.closed || !follow {
-                    return None;
+                    return Ok(None);
                 }
             }
-            changes.changed().await.ok()?;
+            // The sender is as old as `self`.
+            let _ = changes.changed().await;
         }
     }
 
@@ -230,5 +259,26 @@ impl Capture {
         // What a thread that panicked wrote is whole blocks all the same.
         let contents = self.0.contents.lock();
         contents.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_that_is_deleted_keeps_nothing_for_those_who_read_it() {
+        let capture = Capture::new(CaptureId(1), CaptureSpec::default());
+        capture.contents().file = vec![7; 1000];
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(async {
+            let reader = capture.clone();
+            assert_eq!(reader.read(0, 600, true).await, Ok(Some(vec![7; 600])));
+            let waits = async { reader.read(1000, 600, true).await };
+            let (read, ()) = tokio::join!(waits, async { capture.forget() });
+            assert_eq!(read, Err(Forgotten), "who waits for more is told");
+            assert_eq!(reader.read(600, 600, false).await, Err(Forgotten));
+            assert_eq!(reader.contents().file.capacity(), 0);
+        });
     }
 }

@@ -280,7 +280,7 @@ impl Controller {
             }
             _ => {}
         }
-        self.follow_checks();
+        self.begin_checks();
         Ok(())
     }
 

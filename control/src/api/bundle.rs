@@ -23,9 +23,12 @@ const EVENTS: usize = crate::events::HISTORY;
 /// Log lines in the bundle.
 const LINES: usize = 10_000;
 /// Keys of the configuration whose values nobody is shown, wherever they stand.
-const SECRET: [&str; 7] = [
+const SECRET: [&str; 9] = [
     "key",
     "next_key",
+    // What checks say to servers may be a login.
+    "send",
+    "arguments",
     "password",
     "secret",
     "token",

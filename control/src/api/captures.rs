@@ -137,7 +137,8 @@ pub(super) async fn packets(
     Ok(pour(capture, reading.follow, None))
 }
 
-/// Hands on what a capture has, to its end if `follow`. `delete` is used to delete it then, or when the
+/// Hands on what a capture has, to its end if `follow`; a capture that is deleted meanwhile is cut off.
+/// `delete` is used to delete it then, or when the
 /// reader has gone away.
 fn pour(capture: Capture, follow: bool, delete: Option<Handle>) -> Response {
     let name = format!("attachment; filename=\"sluice-{}.pcapng\"", capture.id().0);
@@ -149,7 +150,15 @@ fn pour(capture: Capture, follow: bool, delete: Option<Handle>) -> Response {
                 () = pieces.closed() => break,
                 piece = capture.read(offset, PIECE, follow) => piece,
             };
-            let Some(piece) = piece else { break };
+            let piece = match piece {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(deleted) => {
+                    // The connection breaks off, so that nobody takes the file for whole.
+                    let _ = pieces.send(Err(std::io::Error::other(deleted))).await;
+                    break;
+                }
+            };
             offset += piece.len();
             if pieces.send(Ok(piece.into())).await.is_err() {
                 break;

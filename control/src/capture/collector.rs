@@ -104,8 +104,10 @@ impl Collector {
             }
         }
         let mut contents = self.capture.contents();
-        contents.file.extend(bytes);
-        contents.packets += packets;
+        if !contents.forgotten {
+            contents.file.extend(bytes);
+            contents.packets += packets;
+        }
         if full {
             contents.over.get_or_insert(Over::Size);
         }

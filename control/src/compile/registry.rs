@@ -9,7 +9,7 @@ use sluice_dataplane::published::Layout;
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId, ServiceName};
 
 use super::CompileError;
-use crate::config::{Device, DeviceName};
+use crate::config::{Device, DeviceName, Pool, Server};
 
 /// Room for zones: a session's key holds the zone in a byte, and policy counts them in one.
 const ZONES: usize = 255;
@@ -116,6 +116,16 @@ impl Registry {
     /// The number of a real server that is or was.
     pub fn server_by_name(&self, name: &str) -> Option<ServerId> {
         self.servers.get(name).copied()
+    }
+
+    /// The real servers of a pool, as far as they have numbers: all of them once it was compiled.
+    pub fn servers_of<'a>(
+        &'a self,
+        pool: &'a Pool,
+    ) -> impl Iterator<Item = (ServerId, &'a Server)> + 'a {
+        let number = |server| self.server_by_name(&pool.full_name(server));
+        let servers = pool.servers.iter();
+        servers.filter_map(move |server| Some((number(server)?, server)))
     }
 
     pub(super) fn service(&mut self, service: &ServiceName) -> Result<ServiceId, CompileError> {

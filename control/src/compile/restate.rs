@@ -9,10 +9,10 @@ use super::tiers::{self, Members};
 use crate::config::Config;
 use crate::health::{Ramps, Standings, effective};
 
-/// A snapshot of `config` with real servers as they stand now, each with as much of its share as it has got
-/// to, and of the same epoch: health decides
-/// who gets new sessions, and nothing about those that are open. Beside it: whether there are servers
-/// now whose sessions have to end. `None` if `snapshot` has it all.
+/// A snapshot of `config` with real servers as they stand now, each with as much of its share as it has
+/// got to, and of the same epoch: health decides who gets new sessions, and nothing about those that
+/// are open. Beside it: whether there are servers now whose sessions have to end. `None` if `snapshot`
+/// has it all.
 pub fn restate(
     snapshot: &Arc<Snapshot>,
     config: &Config,
@@ -29,21 +29,8 @@ pub fn restate(
             server.state = state;
         }
     }
-    let pools: Vec<Members> = config
-        .pools
-        .iter()
-        .map(|pool| Members {
-            servers: pool
-                .servers
-                .iter()
-                .filter_map(|server| {
-                    let name = format!("{}/{}", pool.name, server.name);
-                    Some((registry.server_by_name(&name)?, server.priority))
-                })
-                .collect(),
-            min_up: pool.min_up,
-        })
-        .collect();
+    let pools = config.pools.iter();
+    let pools: Vec<Members> = pools.map(|pool| Members::of(pool, registry)).collect();
     // Of servers that have got to another part of their share it is not kept which: all tiers are seen to.
     let concerned =
         |tier: &Tier| ramps.changed() || changes.iter().any(|(id, _)| tier.members.contains(id));
@@ -73,11 +60,7 @@ fn changes(
 ) -> Vec<(ServerId, ServerState)> {
     let mut changes = Vec::new();
     for pool in &config.pools {
-        for server in &pool.servers {
-            let name = format!("{}/{}", pool.name, server.name);
-            let Some(id) = registry.server_by_name(&name) else {
-                continue;
-            };
+        for (id, server) in registry.servers_of(pool) {
             let state = effective(server.state, standings.get(id), config.rules(pool, server));
             let known = snapshot.servers.get(usize::from(id.0));
             if known

@@ -36,9 +36,8 @@ impl<'a> Services<'a> {
         let mut servers = vec![None];
         let mut members = Vec::new();
         for pool in &config.pools {
-            let mut ids = Vec::new();
             for server in &pool.servers {
-                let name = format!("{}/{}", pool.name, server.name);
+                let name = pool.full_name(server);
                 let id = registry.server(&name)?;
                 put(
                     &mut servers,
@@ -52,12 +51,8 @@ impl<'a> Services<'a> {
                         limits: server.limits,
                     },
                 );
-                ids.push((id, server.priority));
             }
-            members.push(Members {
-                servers: ids,
-                min_up: pool.min_up,
-            });
+            members.push(Members::of(pool, registry));
         }
         let mut services = Self {
             config,

@@ -8,6 +8,7 @@ use sluice_dataplane::lb::maglev::MaglevTable;
 use sluice_dataplane::lb::rendezvous::Rendezvous;
 use sluice_dataplane::snapshot::{RealServer, Scheduler, ServerId, Tier, TierKind};
 
+use super::Registry;
 use crate::config;
 use crate::health::{Ramps, STEPS};
 
@@ -21,6 +22,15 @@ pub(super) struct Members {
 }
 
 impl Members {
+    /// Of a pool whose servers have numbers.
+    pub(super) fn of(pool: &config::Pool, registry: &Registry) -> Self {
+        let servers = registry.servers_of(pool);
+        Self {
+            servers: servers.map(|(id, server)| (id, server.priority)).collect(),
+            min_up: pool.min_up,
+        }
+    }
+
     /// The servers by tiers: first those of the groups in use, then every group below by itself.
     ///
     /// A group is in use if it is the highest, or those above it have fewer than `min_up` servers

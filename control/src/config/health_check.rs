@@ -5,6 +5,8 @@ mod kind;
 pub(super) use kind::host;
 pub use kind::{CheckKind, Dns, Grpc, Http, Record, Tls, Words};
 
+use sluice_dataplane::host::HOST_PORTS;
+
 use super::duration::milliseconds;
 use super::names::Name;
 use super::place::{Place, optional};
@@ -206,16 +208,23 @@ impl Config {
 
 /// Most checks of real servers at once.
 pub const MAX_CHECKS: usize = 8192;
+/// Of these by `icmp`, and by `udp` and `dns` together: each keeps a port, or an identifier, of those that
+/// the host interface has for itself.
+pub(super) const MAX_CHECKS_BY_PORT: usize = 4096;
+const _: () = assert!(MAX_CHECKS_BY_PORT < (HOST_PORTS.1 - HOST_PORTS.0) as usize);
 
 /// Whatever has checks can be checked.
 pub(super) fn cross(config: &Config, top: &Place<'_>) {
-    let mut all = 0;
+    let (mut all, mut pings, mut datagrams) = (0, 0, 0);
     for (at, pool) in config.pools.iter().enumerate() {
         let place = top.key("pool").index(at);
         for (index, server) in pool.servers.iter().enumerate() {
             let checks = config.checks(pool, server);
             all += checks.len();
             for check in checks {
+                pings += usize::from(matches!(check.kind, CheckKind::Icmp));
+                datagrams +=
+                    usize::from(matches!(check.kind, CheckKind::Udp(_) | CheckKind::Dns(_)));
                 if check.kind.has_port() && config.check_port(pool, server, check).is_none() {
                     let place = place.key("server").index(index);
                     place.key("port").wrong::<()>(
@@ -241,11 +250,17 @@ pub(super) fn cross(config: &Config, top: &Place<'_>) {
             }
         }
     }
-    if all > MAX_CHECKS {
-        top.key("health_check").wrong::<()>(
-            format_args!("{all} checks of real servers"),
-            format_args!("use {MAX_CHECKS} at most"),
-        );
+    for (count, what, most) in [
+        (all, "", MAX_CHECKS),
+        (pings, " by icmp", MAX_CHECKS_BY_PORT),
+        (datagrams, " by udp and dns", MAX_CHECKS_BY_PORT),
+    ] {
+        if count > most {
+            top.key("health_check").wrong::<()>(
+                format_args!("{count} checks of real servers{what}"),
+                format_args!("use {most} at most"),
+            );
+        }
     }
     for (at, check) in config.health_checks.iter().enumerate() {
         let place = top.key("health_check").index(at);

@@ -92,6 +92,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// What one of its servers is called everywhere.
+    pub fn full_name(&self, server: &Server) -> String {
+        format!("{}/{}", self.name, server.name)
+    }
+
     /// The family of its servers, as an example of their addresses.
     pub fn family(&self) -> Option<IpAddr> {
         self.servers.first().map(|server| server.address)

@@ -27,7 +27,7 @@ impl Controller {
             let over = |kept: &Kept| kept.told && kept.capture.is_closed();
             let oldest = self.captures.iter().position(over);
             let oldest = oldest.ok_or(ActionError::TooManyCaptures(MOST))?;
-            self.captures.remove(oldest);
+            self.captures.remove(oldest).capture.forget();
         }
         self.last_capture += 1;
         let id = CaptureId(self.last_capture);
@@ -83,7 +83,7 @@ impl Controller {
 
     /// Ends one, and forgets it.
     pub(super) fn remove_capture(&mut self, id: u64) -> Result<Outcome, ActionError> {
-        self.find_capture(id)?.stop();
+        self.find_capture(id)?.forget();
         self.tell_end(id);
         self.captures.retain(|kept| kept.capture.id().0 != id);
         Ok(Outcome::Done)

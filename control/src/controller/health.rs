@@ -27,49 +27,43 @@ impl Controller {
         &mut self.standings
     }
 
-    /// Has checked what the configuration says. The checks speak by the host interface, and begin when
-    /// it is there.
-    pub(super) fn follow_checks(&mut self) {
-        let targets = Targets::of(&self.config);
-        if self.checker.is_none() {
-            let Host::On(interface) = &self.host else {
-                return;
-            };
-            if targets.all.is_empty() {
-                return;
-            }
-            match Checker::start(Some(interface.path().to_owned()), self.scripts.as_ref()) {
-                Ok(checker) => self.checker = Some(checker),
-                Err(error) => {
-                    tracing::error!(%error, "there are no health checks; restart Sluice to try again");
-                    return;
-                }
+    /// Begins to check, once there is something to check and the host interface to speak by.
+    pub(super) fn begin_checks(&mut self) {
+        let Host::On(interface) = &self.host else {
+            return;
+        };
+        if self.checker.is_some() || Targets::of(&self.config).all.is_empty() {
+            return;
+        }
+        match Checker::start(Some(interface.path().to_owned()), self.scripts.as_ref()) {
+            Ok(checker) => self.checker = Some(checker),
+            Err(error) => {
+                tracing::error!(%error, "there are no health checks; restart Sluice to try again");
             }
         }
-        self.apply_checks(targets);
+        self.apply_checks();
     }
 
     /// Checks by this from now on.
     #[cfg(test)]
     pub(super) fn use_checker(&mut self, checker: Checker) {
         self.checker = Some(checker);
-        self.apply_checks(Targets::of(&self.config));
+        self.apply_checks();
     }
 
-    fn apply_checks(&mut self, targets: Targets) {
+    /// Has checked what the configuration says, once checks have begun.
+    pub(super) fn apply_checks(&mut self) {
         let Some(checker) = &self.checker else {
             return;
         };
-        checker.apply(targets);
+        checker.apply(Targets::of(&self.config));
         // What was found before holds where the server is the same; where there are no checks any
         // more, nothing is known.
         let board = Arc::clone(checker.board());
         for pool in &self.config.pools {
-            for server in &pool.servers {
-                let name = format!("{}/{}", pool.name, server.name);
-                if let Some(id) = self.registry.server_by_name(&name) {
-                    self.standings.set_active(id, board.verdict(&name));
-                }
+            for (id, server) in self.registry.servers_of(pool) {
+                let verdict = board.verdict(&pool.full_name(server));
+                self.standings.set_active(id, verdict);
             }
         }
     }
@@ -166,15 +160,12 @@ impl Controller {
         }
         let mut health = Health::default();
         for pool in &self.config.pools {
-            for server in &pool.servers {
-                let name = format!("{}/{}", pool.name, server.name);
+            for (id, server) in self.registry.servers_of(pool) {
+                let name = pool.full_name(server);
                 let checks = by_server.remove(&name).unwrap_or_default();
                 for (check, status) in &checks {
                     health.count(check, status);
                 }
-                let Some(id) = self.registry.server_by_name(&name) else {
-                    continue;
-                };
                 let standing = self.standings.get(id);
                 let wanted_pool = filter
                     .pool

@@ -77,11 +77,8 @@ impl Controller {
         };
         let mut failing = Vec::new();
         let (mut out, mut serving) = (0, 0);
-        for server in &pool.servers {
-            let name = format!("{}/{}", pool.name, server.name);
-            let Some(id) = self.registry.server_by_name(&name) else {
-                continue;
-            };
+        for (id, server) in self.registry.servers_of(pool) {
+            let name = pool.full_name(server);
             watched.insert(id);
             let seen = self.seen(id);
             let new = || (server.clone(), Watch::new(now, seen));
@@ -158,11 +155,7 @@ impl Controller {
         let config = Arc::clone(&self.config);
         let mut slow = BTreeSet::new();
         for pool in config.pools.iter().filter(|pool| pool.slow_start_ms > 0) {
-            for server in &pool.servers {
-                let name = format!("{}/{}", pool.name, server.name);
-                let Some(id) = self.registry.server_by_name(&name) else {
-                    continue;
-                };
+            for (id, server) in self.registry.servers_of(pool) {
                 let rules = config.rules(pool, server);
                 let state = effective(server.state, self.standings.get(id), rules);
                 let takes = state == ServerState::Up && server.weight > 0;

@@ -199,6 +199,8 @@ impl Controller {
         self.snapshot = Arc::new(snapshot);
         self.ledger.tag = tag(&config.to_toml());
         self.config = Arc::new(config);
+        // What is known of servers that are others now is forgotten before workers hear of them.
+        self.apply_checks();
         self.ramps.renew();
         self.restate(Instant::now());
         for worker in &mut self.workers {

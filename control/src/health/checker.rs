@@ -163,7 +163,7 @@ async fn run(
 }
 
 /// Checks one target until it is aborted.
-async fn watch(
+pub(super) async fn watch(
     key: Key,
     target: Target,
     first: Duration,

@@ -49,7 +49,7 @@ impl Targets {
                     // Scripts are told what there is.
                     let port = config.check_port(pool, server, check).unwrap_or_default();
                     let key = Key {
-                        server: format!("{}/{}", pool.name, server.name),
+                        server: pool.full_name(server),
                         check: check.name.to_string(),
                     };
                     let target = Target {

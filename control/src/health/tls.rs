@@ -1,5 +1,7 @@
 //! TLS: a handshake succeeds, and the certificate is right where there is something to say so.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,6 +25,9 @@ use super::probe::Tools;
 use super::{Failure, Reason, tcp};
 use crate::config::Tls;
 
+/// Bytes of a file of certificates, at most. All authorities that systems trust are a quarter of it.
+const MOST: u64 = 1 << 20;
+
 pub(super) async fn check(
     address: SocketAddr,
     tls: &Tls,
@@ -44,7 +49,7 @@ pub(super) async fn handshake(
     http2: bool,
 ) -> Result<TlsStream<TcpStream>, Failure> {
     let config = tools.tls(tls, http2)?;
-    let name = host.or(tls.server_name.as_deref()).map(without_port);
+    let name = host.or(tls.server_name.as_deref()).map(name_of);
     let name = match name {
         Some(name) => ServerName::try_from(name.to_owned()).map_err(unprepared)?,
         None => ServerName::IpAddress(address.ip().into()),
@@ -57,14 +62,29 @@ pub(super) async fn handshake(
     })
 }
 
-/// `www.example.com:8443` without its port.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            name.trim_start_matches('[').trim_end_matches(']')
-        }
+/// The name of `www.example.com:8443`, `[2001:db8::1]:8443` or either without a port.
+fn name_of(host: &str) -> &str {
+    if let Some((name, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return name;
+    }
+    match host.split_once(':') {
+        // An IPv6 address has more colons than one.
+        Some((name, port)) if !port.contains(':') => name,
         _ => host,
     }
+}
+
+/// The certificates of a file. Whoever writes the configuration names it: what is no plain file, or is
+/// larger than certificates are, is not read.
+fn certificates(file: &str) -> io::Result<Vec<u8>> {
+    let about = std::fs::metadata(file)?;
+    if !about.is_file() || about.len() > MOST {
+        let why = format!("not a file of {} KiB at most", MOST >> 10);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let mut text = Vec::new();
+    File::open(file)?.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// A client that takes what `tls` says.
@@ -78,8 +98,8 @@ pub(super) fn client(tls: &Tls, http2: bool) -> Result<ClientConfig, Failure> {
         Some(file) => {
             let mut roots = RootCertStore::empty();
             let failed = |why: &dyn std::fmt::Display| unprepared(format_args!("{file}: {why}"));
-            let certificates = CertificateDer::pem_file_iter(file).map_err(|why| failed(&why))?;
-            for certificate in certificates {
+            let text = certificates(file).map_err(|why| failed(&why))?;
+            for certificate in CertificateDer::pem_slice_iter(&text) {
                 let certificate = certificate.map_err(|why| failed(&why))?;
                 roots.add(certificate).map_err(|why| failed(&why))?;
             }
@@ -139,5 +159,39 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_names_with_ports_and_without() {
+        for (host, name) in [
+            ("www.example.com", "www.example.com"),
+            ("www.example.com:8443", "www.example.com"),
+            ("192.0.2.1:443", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:8443", "2001:db8::1"),
+        ] {
+            assert_eq!(name_of(host), name);
+            assert!(ServerName::try_from(name_of(host)).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_certificates_is_not_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let large = directory.path().join("large");
+        let file = File::create(&large).expect("room");
+        file.set_len(MOST + 1).expect("room");
+        for path in ["/dev/zero".into(), "/".into(), pipe, large] {
+            let why = certificates(path.to_str().expect("text")).expect_err("it is none");
+            assert!(why.to_string().contains("1024 KiB"), "{why}");
+        }
     }
 }

@@ -153,8 +153,12 @@ fn a_trace_goes_to_the_worker_and_comes_back() {
 #[test]
 fn the_support_bundle_has_what_helps_and_no_secret() {
     const KEY: &str = "deadbeef0123456789abcdefdeadbeef0123456789abcdefdeadbeef01234567";
+    const NEXT: &str = "feedbeef0123456789abcdefdeadbeef0123456789abcdefdeadbeef01234567";
+    const LOGIN: &str = "AUTH correct horse battery staple";
     let ha = format!(
-        "\n# {KEY} is the key\n[ha]\nnode = 1\npeer = 2\ndevice = \"net_memif9\"\nkey = \"{KEY}\"\n"
+        "\n# {KEY} is the key\n[ha]\nnode = 1\npeer = 2\ndevice = \"net_memif9\"\nkey = \"{KEY}\"\n\
+         next_key = \"{NEXT}\"\n[[health_check]]\nname = \"cache\"\ntype = \"tcp\"\nsend = \"{LOGIN}\"\n\
+         expect = \"OK\"\n"
     );
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config::read(Source::toml(WHOLE)).expect("a configuration");
@@ -199,7 +203,7 @@ fn the_support_bundle_has_what_helps_and_no_secret() {
         "the rest is there"
     );
     assert!(all.contains("HugePages_Total"));
-    let mut secrets = vec![KEY.to_owned()];
+    let mut secrets = vec![KEY.to_owned(), NEXT.to_owned(), LOGIN.to_owned()];
     for file in std::fs::read_dir(directory.path()).expect("it is there") {
         let path = file.expect("a file").path();
         if path.is_file() {

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use sluice_dataplane::snapshot::LbMode;
+use sluice_wire::proto;
 
 use super::super::place::Place;
 use super::super::value::family;
-use super::super::{Config, PoolIndex, VirtualServer};
+use super::super::{Config, PoolIndex, Sync, VirtualServer};
 use super::nat::{not_in_mappings, same_family};
 
 pub(super) fn virtual_servers(config: &Config, top: &Place<'_>) {
@@ -36,6 +37,13 @@ pub(super) fn virtual_servers(config: &Config, top: &Place<'_>) {
                 let server = (server.address, server.port);
                 real_server(config, vs, server, &list.index(index));
             }
+        }
+        if vs.sync == Sync::None && vs.mode == LbMode::Dnat && vs.protocol != Some(proto::TCP) {
+            place.key("sync").wrong::<()>(
+                "answers of the servers that come by the other appliance could not be told from \
+                 questions of theirs",
+                "write mode = \"fullnat\", or take `sync` out",
+            );
         }
         if vs.backup_pool == Some(vs.pool) {
             place.key("backup_pool").wrong::<()>(

@@ -200,3 +200,57 @@ fn a_wrong_value_is_named_with_place_and_remedy() {
         );
     }
 }
+
+#[test]
+fn no_more_is_checked_than_there_are_ports_to_check_from() {
+    let with = |kind: &str, servers: usize| {
+        let mut text = format!(
+            "[system]\nworkers = [0]\n[host]\n[[port]]\nname = 'p'\ndevice = 'net_null0'\n\
+             zone = 'z'\naddresses = ['10.0.0.1/8']\n[[health_check]]\nname = 'it'\n{kind}\n"
+        );
+        for server in 0..servers {
+            let (pool, low) = (server / 1024, server % 1024);
+            if low == 0 {
+                text += &format!("[[pool]]\nname = 'p{pool}'\nhealth_check = 'it'\n");
+            }
+            text += &format!(
+                "[[pool.server]]\nname = 's{low}'\naddress = '10.{pool}.{}.{}'\nport = 80\n",
+                1 + low / 250,
+                1 + low % 250
+            );
+        }
+        problems(&text)
+    };
+    let ping = "type = 'icmp'";
+    assert_eq!(with(ping, 4096), [""; 0]);
+    let [found] = &with(ping, 4097)[..] else {
+        panic!("one is too many");
+    };
+    assert!(
+        found.contains("4097 checks of real servers by icmp; use 4096 at most"),
+        "{found}"
+    );
+    assert_eq!(with("type = 'tcp'", 4097), [""; 0]);
+}
+
+#[test]
+fn a_script_is_told_the_port_that_it_is_configured_with() {
+    let text = HEALTH.replacen(
+        "script = \"check-db\"",
+        "script = \"check-db\"\nport = 5432",
+        1,
+    );
+    let text = text.replacen(
+        "health_check = [\"banner\", \"own\"]",
+        "health_check = [\"own\"]",
+        1,
+    );
+    let config = Config::read(Source::toml(&text)).unwrap_or_else(|why| panic!("{why}"));
+    let targets = crate::health::Targets::of(&config);
+    let mut own = targets.all.iter().filter(|(key, _)| key.check == "own");
+    let (key, target) = own.next().expect("web4 has it");
+    assert_eq!(
+        (key.server.as_str(), target.address.port()),
+        ("web/web4", 5432)
+    );
+}

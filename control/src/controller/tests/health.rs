@@ -129,6 +129,23 @@ fn a_server_waits_for_its_first_check_where_it_is_to() {
     );
 }
 
+#[test]
+fn a_commit_that_moves_a_server_forgets_its_health_before_workers_hear_of_it() {
+    let text = include_str!("../../config/tests/health.toml");
+    let (mut controller, mut workers) = crate::testing::controller(text);
+    controller.use_checker(Checker::start(None, None).expect("a thread"));
+    controller.standings().set_active(ServerId(1), Verdict::Up);
+    settle(&mut controller, &mut workers);
+    assert_eq!(state(&workers[0], ServerId(1)), ServerState::Up);
+    let moved = text.replacen("10.0.0.11", "10.0.0.21", 1);
+    submit(&mut controller, replace(&moved));
+    // The first snapshot that it is in.
+    workers[0].poll();
+    let web1 = workers[0].side.snapshot.servers[1].as_ref().expect("web1");
+    assert_eq!(web1.address.to_string(), "10.0.0.21");
+    assert_eq!(web1.state, ServerState::Draining, "initial = \"down\"");
+}
+
 fn await_changes(controller: &mut Controller, workers: &mut [FakeWorker], wanted: ServerState) {
     for _ in 0..3000 {
         controller.poll(Instant::now());

@@ -237,8 +237,15 @@ fn too_many_questions_at_once_are_refused() {
         .collect();
     let refused = answer(submit(&mut controller, question()));
     assert_eq!(refused.err(), Some(ActionError::Busy));
-    // What needs no worker is answered all the same.
+    // What needs no worker is answered all the same, and nobody is kept from confirming a change.
     assert_eq!(status(&mut controller).epoch, 1);
+    for action in [
+        Action::Confirm("olga".to_owned()),
+        Action::Revert("olga".to_owned()),
+    ] {
+        let decided = answer(submit(&mut controller, action));
+        assert_eq!(decided.err(), Some(ActionError::NothingToConfirm));
+    }
     // Who has gone away does not count.
     drop(open);
     controller.poll(Instant::now());

@@ -11,6 +11,9 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::tempdir;
 
+use tokio::sync::Semaphore;
+
+use super::super::checker::watch;
 use super::super::script::Scripts;
 use super::programs::*;
 use super::*;
@@ -153,6 +156,11 @@ fn datagrams_are_answered_or_not() {
 /// What comes too late for one check must not pass for the answer to the next.
 #[test]
 fn a_late_answer_is_none() {
+    late_answers("type = 'dns'\nquery = 'www.example.com'");
+    late_answers("type = 'udp'\nsend = 'ping'");
+}
+
+fn late_answers(keys: &str) {
     let late = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = late.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -166,9 +174,9 @@ fn a_late_answer_is_none() {
             }
         }
     });
-    let keys = "type = 'dns'\nquery = 'www.example.com'\ntimeout = '300ms'";
+    let keys = format!("{keys}\ntimeout = '300ms'");
     let tools = Arc::new(Tools::default());
-    let results = checks(&target(keys, at(port)), &tools, 2);
+    let results = checks(&target(&keys, at(port)), &tools, 2);
     let reasons: Vec<_> = results
         .into_iter()
         .map(|it| it.map_err(|it| it.reason))
@@ -374,4 +382,49 @@ fn a_script_that_hangs_is_killed_with_its_children() {
             status.map_or(true, |status| status.contains(") Z "))
         });
     }
+}
+
+/// A script that waits for others to end has not hung, and its server is not to blame.
+#[test]
+fn a_script_that_waits_for_its_turn_is_not_late() {
+    let (ours, theirs) = UnixStream::pair().expect("two sockets");
+    theirs.set_nonblocking(true).expect("a socket");
+    let target = target(
+        "type = 'script'\nscript = 'check'\ninterval = '100ms'\ntimeout = '100ms'",
+        at(4711),
+    );
+    let key = Key {
+        server: "web/web1".to_owned(),
+        check: "it".to_owned(),
+    };
+    let board = Arc::new(Board::default());
+    board.set_rows(std::iter::once((&key, &target)));
+    runtime().block_on(async {
+        let scripts = Scripts::new(ours, None).expect("a socket");
+        let tools = Arc::new(Tools::new(Some(scripts)));
+        let turns = &tools.scripts.as_ref().expect("scripts").turns;
+        let all = turns.available_permits() as u32;
+        let others = turns.acquire_many(all).await.expect("turns");
+        let permits = Arc::new(Semaphore::new(1));
+        let watched = watch(
+            key.clone(),
+            target,
+            Duration::ZERO,
+            Arc::clone(&board),
+            Arc::clone(&permits),
+            Arc::clone(&tools),
+        );
+        let watched = tokio::spawn(watched);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(board.rows()[&key].checks, 0);
+        assert_eq!(
+            permits.available_permits(),
+            1,
+            "nor keeps it others waiting"
+        );
+        drop(others);
+        let theirs = tokio::net::UnixStream::from_std(theirs).expect("a socket");
+        theirs.readable().await.expect("an order");
+        watched.abort();
+    });
 }
