@@ -44,6 +44,14 @@ int sluice_errno(void)
 	return rte_errno;
 }
 
+int sluice_take_lcore(unsigned int number)
+{
+	if (number >= RTE_MAX_LCORE)
+		return -1;
+	RTE_PER_LCORE(_lcore_id) = number;
+	return 0;
+}
+
 uint64_t sluice_tsc(void)
 {
 	return rte_rdtsc();

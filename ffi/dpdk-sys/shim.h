@@ -92,6 +92,11 @@ int sluice_link_get(uint16_t port, struct sluice_link *link);
 /* This thread's rte_errno. */
 int sluice_errno(void);
 
+/* Gives this thread a number among lcores that nobody else has, and with it stores of its own in every
+   pool, without registering it: rte_thread_register keeps other processes from attaching. Returns -1
+   if there is no such number. */
+int sluice_take_lcore(unsigned int number);
+
 /* The time stamp counter. */
 uint64_t sluice_tsc(void);
 

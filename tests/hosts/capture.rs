@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sluice_tests::http;
 use sluice_tests::lab::{Host, Lab, OUTSIDE, SYSTEM};
 use sluice_tests::machine::build_directory;
 use sluice_tests::process::Process;
 use sluice_tests::servers::Nginx;
-use sluice_tests::sluice::API;
+use sluice_tests::sluice::{API, Sluice};
 use sluice_tests::wait;
 
 use crate::{NAT, VIP, get, pool, snat, virtual_server};
@@ -320,4 +321,64 @@ fn tshark_reads_a_capture_as_it_comes_and_the_capture_goes_with_it() {
     wait::expect("the capture to be gone", || {
         sluice.json("/api/v1/captures")["captures"] == json!([])
     });
+}
+
+/// A place where DPDK keeps memory that processes share; it goes with the test.
+struct SharedPages(tempfile::TempDir);
+
+impl SharedPages {
+    fn mount() -> Self {
+        let place = tempfile::tempdir().expect("cannot make a directory");
+        let mut mount = Command::new("mount");
+        let mount = mount.args(["-t", "hugetlbfs", "none"]).arg(place.path());
+        assert!(mount.status().expect("cannot run mount").success());
+        Self(place)
+    }
+}
+
+impl Drop for SharedPages {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn dumpcap_of_dpdk_attaches_and_sees_what_a_device_has() {
+    let _pages = SharedPages::mount();
+    let mut lab = Lab::gateway("attach");
+    let client = lab.outside(10);
+    let prefix = lab.appliance().name().to_owned();
+    lab.system(&format!("{SYSTEM}file_prefix = \"{prefix}\"\n"));
+    let config = lab.config("");
+    if config.contains("--no-huge") {
+        eprintln!("no huge pages: nothing can attach");
+        return;
+    }
+    let shared = "eal_args = [\"--proc-type=primary\"]";
+    let config = config.replace("eal_args = []", shared);
+    let sluice = Sluice::start(lab.appliance(), lab.directory(), &config);
+    let file = lab.directory().join("device.pcapng");
+    let (prefix, path) = (
+        format!("--file-prefix={prefix}"),
+        file.display().to_string(),
+    );
+    let command = ["dpdk-dumpcap", &prefix, "-i", "net_af_packet1", "-w", &path];
+    let mut dumpcap = Process::start(lab.appliance(), lab.directory(), "dpdk-dumpcap", &command);
+    wait::expect("dumpcap to begin", || dumpcap.log().contains("File:"));
+    client.ok(&["ping", "-c", "3", "-i", "0.2", OUTSIDE]);
+    dumpcap.signal(Signal::SIGINT);
+    let ended = dumpcap.wait(wait::PATIENCE).expect("it ends");
+    assert!(ended.success(), "{}", dumpcap.log());
+    let read = Command::new("tshark")
+        .args(["-n", "-Y", "icmp", "-T", "fields", "-e", "icmp.type", "-r"])
+        .arg(&file)
+        .output()
+        .expect("cannot run tshark");
+    let text = String::from_utf8_lossy(&read.stdout);
+    let mut types: Vec<&str> = text.lines().collect();
+    types.sort_unstable();
+    assert_eq!(types, ["0", "0", "0", "8", "8", "8"], "{}", dumpcap.log());
+    // Nothing is lost by it, nor afterwards.
+    client.ok(&["ping", "-c", "1", OUTSIDE]);
+    sluice.assert_accounted();
 }

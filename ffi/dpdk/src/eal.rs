@@ -87,6 +87,12 @@ pub enum EalError {
 }
 
 static STARTED: AtomicBool = AtomicBool::new(false);
+static SHARES: AtomicBool = AtomicBool::new(false);
+
+/// Whether other processes may attach.
+pub(crate) fn shares() -> bool {
+    SHARES.load(Ordering::Relaxed)
+}
 
 impl Eal {
     /// Starts DPDK, and confines the calling thread, with all that it starts from now on, to the
@@ -108,6 +114,7 @@ impl Eal {
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(EalError::Again);
         }
+        SHARES.store(config.pages == Pages::Shared, Ordering::Relaxed);
         if !config.control_cores.is_empty() {
             cores::confine(&config.control_cores)?;
         }

@@ -2,13 +2,14 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use core_affinity::CoreId;
 
 use crate::cores::{self, CoreError};
-use crate::{Eal, log};
+use crate::{Eal, eal, log};
 
 /// A running worker.
 #[derive(Debug)]
@@ -112,14 +113,18 @@ impl<T> Worker<T> {
     }
 }
 
-/// Takes the calling thread out of DPDK's books when dropped.
+/// Takes the calling thread out of DPDK's books when dropped, if it is there.
 struct Registered {
+    is_there: bool,
     /// Only the thread itself can.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if !self.is_there {
+            return;
+        }
         // SAFETY: this thread has been registered, and does not use its stores after this: what
         // `body` had is gone by now.
         unsafe { dpdk_sys::rte_thread_unregister() }
@@ -136,6 +141,9 @@ fn enter(core: usize) -> Result<Registered, ThreadError> {
     if !core_affinity::set_for_current(CoreId { id: core }) || cores::allowed() != [core] {
         return Err(refused().into());
     }
+    if eal::shares() {
+        return take_number(core);
+    }
     // SAFETY: the environment is initialised, and this thread is new, so not registered.
     if unsafe { dpdk_sys::rte_thread_register() } != 0 {
         // SAFETY: reads a variable of this thread.
@@ -146,6 +154,27 @@ fn enter(core: usize) -> Result<Registered, ThreadError> {
         });
     }
     Ok(Registered {
+        is_there: true,
+        _not_send: PhantomData,
+    })
+}
+
+/// What registering a thread does for a worker, for a process that others attach to: DPDK would have
+/// none do so any more. Numbers are not given twice, as what is in a worker's store stays there.
+fn take_number(core: usize) -> Result<Registered, ThreadError> {
+    /// 0 is the main thread's.
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: writes a variable of this thread. The number is nobody else's: the environment has one
+    // lcore, 0, and no thread is registered while others may attach.
+    if unsafe { dpdk_sys::sluice_take_lcore(number) } != 0 {
+        return Err(ThreadError::Register {
+            core,
+            reason: "there are no numbers left".to_owned(),
+        });
+    }
+    Ok(Registered {
+        is_there: false,
         _not_send: PhantomData,
     })
 }
