@@ -7,7 +7,8 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 
 use crate::figure::Figure;
-use crate::groups::{Effort, Failed, GROUPS, Group, instructions};
+use crate::groups::instructions::{self, Counted};
+use crate::groups::{Effort, Failed, GROUPS, Group};
 use crate::report;
 
 /// Measures Sluice, in process and on memif against DPDK's testpmd.
@@ -31,7 +32,7 @@ enum Sub {
     List,
     /// What callgrind counts the instructions of
     #[command(hide = true)]
-    Count,
+    Count { what: Counted },
     /// Measure one group in this process and write its figures as JSON
     #[command(hide = true)]
     Group {
@@ -66,7 +67,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failed> {
             }
             Ok(())
         }
-        Some(Sub::Count) => instructions::count(),
+        Some(Sub::Count { what }) => instructions::count(*what),
         Some(Sub::Group { name, rounds, json }) => {
             let group = find(name)?;
             let figures = (group.run)(&Effort { rounds: *rounds })?;

@@ -2,13 +2,15 @@
 //! process. They repeat exactly, so a regression shows however the machine's speed changes.
 //!
 //! The pipeline is one inlined whole, so functions say little. Each instruction is put down to the
-//! innermost source file of ours that it was inlined from, and each file to a stage.
+//! innermost source file of ours that it was inlined from, and each file to a stage. Those of the
+//! first packet of a session, which opens it, are summed up alone: `instructions.first`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use addr2line::Loader;
+use clap::ValueEnum;
 use sluice_dataplane::io::memory::Heap;
 use sluice_dataplane::published::WorkerCounter;
 
@@ -22,6 +24,15 @@ const SESSIONS: usize = 4096;
 const PACKETS: usize = 1 << 15;
 /// What valgrind looks for: [`counted`].
 const COUNTED: &str = "*instructions*counted*";
+
+/// The packets that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Counted {
+    /// Of sessions that are open.
+    Known,
+    /// Each opens a session.
+    First,
+}
 
 /// Stages in the order of a packet's way, each with its files below the data plane.
 const STAGES: [(&str, &[&str]); 6] = [
@@ -80,9 +91,24 @@ const STAGES: [(&str, &[&str]); 6] = [
 ];
 
 pub(super) fn run(_: &Effort) -> Result<Vec<Figure>, Failed> {
+    let program = std::env::current_exe()?;
+    let mut figures = stages(&callgrind(&program, Counted::Known)?, &program)?;
+    let first = stages(&callgrind(&program, Counted::First)?, &program)?;
+    let total = first
+        .into_iter()
+        .find(|figure| figure.name == "instructions.total");
+    figures.extend(total.map(|total| Figure {
+        name: "instructions.first".into(),
+        ..total
+    }));
+    Ok(figures)
+}
+
+/// Instructions at each address of this program, counted in a process of its own.
+fn callgrind(program: &Path, what: Counted) -> Result<BTreeMap<u64, u64>, Failed> {
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("callgrind.out");
-    let program = std::env::current_exe()?;
+    let name = what.to_possible_value();
     let output = Command::new("valgrind")
         .args([
             "--tool=callgrind",
@@ -93,8 +119,9 @@ pub(super) fn run(_: &Effort) -> Result<Vec<Figure>, Failed> {
         .args(["--compress-strings=no", "--collect-atstart=no"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(&program)
+        .arg(program)
         .arg("count")
+        .args(name.as_ref().map(|name| name.get_name()))
         .output()
         .map_err(|why| Failed(format!("valgrind does not start: {why}")))?;
     if !output.status.success() {
@@ -104,11 +131,11 @@ pub(super) fn run(_: &Effort) -> Result<Vec<Figure>, Failed> {
             output.status
         )));
     }
-    let costs = costs(&std::fs::read_to_string(out)?, &program);
+    let costs = costs(&std::fs::read_to_string(out)?, program);
     if costs.is_empty() {
         return Err(Failed("callgrind counted nothing".into()));
     }
-    stages(&costs, &program)
+    Ok(costs)
 }
 
 /// Instructions executed at each address of this program, from callgrind's file: lines of an address
@@ -193,21 +220,26 @@ fn place(loader: &Loader, address: u64) -> Place {
 }
 
 /// What valgrind runs: opens the sessions, then sends what is counted.
-pub(crate) fn count() -> Result<(), Failed> {
-    let mut appliance = appliance::nat44(SESSIONS, &mut Heap, "")?;
+pub(crate) fn count(what: Counted) -> Result<(), Failed> {
+    let sessions = match what {
+        Counted::Known => SESSIONS,
+        Counted::First => SESSIONS + PACKETS,
+    };
+    let mut appliance = appliance::nat44(sessions, &mut Heap, "")?;
     let worker = &mut appliance.workers[0];
     worker.io().offer(0, SESSIONS);
     drain(worker, || 30);
     worker.io().offer(0, PACKETS);
     counted(worker);
     worker.poll(40);
+    let opened = appliance.sum(WorkerCounter::SessionsOpened) as usize;
     let forwarded = appliance.sum(WorkerCounter::Forwarded) as usize;
     let expected = 1 + SESSIONS + PACKETS;
-    if forwarded == expected {
+    if (opened, forwarded) == (sessions, expected) {
         Ok(())
     } else {
         Err(Failed(format!(
-            "{forwarded} of {expected} packets were forwarded"
+            "{forwarded} of {expected} packets were forwarded, {opened} of {sessions} sessions opened"
         )))
     }
 }
