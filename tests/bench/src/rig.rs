@@ -94,7 +94,8 @@ impl Rig {
         let mut side = self.side(dut, "testpmd", &profile)?;
         // It begins some time after its links are up, and does not tell.
         for _ in 0..TRIES {
-            if side.measure()?.received_pps > 0.0 {
+            let measured = side.measure()?;
+            if measured.received_pps > 0.0 || measured.cps > 0.0 {
                 return Ok(side);
             }
         }
