@@ -69,6 +69,8 @@ pub struct PeerUp {
     pub session: sluice_ha::Session,
     /// Its MAC address on the HA link.
     pub mac: MacAddr,
+    /// It is worse off than this node: its sessions are taken over as their packets come.
+    pub yields: bool,
 }
 
 /// A message between workers.

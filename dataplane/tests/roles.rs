@@ -219,6 +219,34 @@ fn a_node_that_is_worse_off_lets_go_of_its_group() {
     assert_eq!(pair.drops(1, DropReason::NotOurMac), 1);
 }
 
+/// It may have lost the very port that their packets left by.
+#[test]
+fn sessions_follow_the_groups_of_a_node_that_is_worse_off() {
+    let mut pair = pair();
+    let syn = tcp(HOST, 4000, SERVER, 80, SYN, 1000, 0);
+    pair.through((1, INSIDE), &to_group(&syn.to(INSIDE)), (1, OUTSIDE));
+    let idle = udp(HOST, 4001, SERVER, 53, b"ask");
+    pair.through((1, INSIDE), &to_group(&idle.to(INSIDE)), (1, OUTSIDE));
+    let worse = RoleOrders {
+        penalties: [60; MAX_GROUPS],
+        ..RoleOrders::default()
+    };
+    order(&mut pair, 1, worse);
+    assert_eq!(held(&mut pair, 1), 0);
+    let back = tcp(SERVER, 80, HOST, 4000, SYN | ACK, 9000, 1001);
+    pair.through((2, OUTSIDE), &back.to(OUTSIDE), (2, INSIDE));
+    assert_eq!(pair.sum(2, WorkerCounter::SessionsTakenOver), 1);
+    // It is told so, and gives to the other one what comes to it all the same.
+    let data = tcp(HOST, 4000, SERVER, 80, ACK, 1001, 9001);
+    pair.through((1, INSIDE), &data.to(INSIDE), (2, OUTSIDE));
+    // When it is well again the other one's sessions stay there, and its own are its own.
+    order(&mut pair, 1, RoleOrders::default());
+    pair.run(200);
+    pair.through((1, INSIDE), &data.to(INSIDE), (2, OUTSIDE));
+    pair.through((2, INSIDE), &idle.to(INSIDE), (1, OUTSIDE));
+    assert_eq!(pair.sum(1, WorkerCounter::SessionsTakenOver), 0);
+}
+
 #[test]
 fn a_node_that_goes_away_leaves_groups_and_sessions_to_its_peer_and_may_come_back() {
     let mut pair = pair();

@@ -178,6 +178,15 @@ impl Roles {
         self.said(node).is_some_and(|said| said.leaving)
     }
 
+    /// Whether a node is so much worse off than this one that its sessions are to be taken over as
+    /// their packets come here: a tracker of it fails, and it holds nothing.
+    pub fn yields(&self, node: u8) -> bool {
+        let fit = self.groups.iter().all(|own| own.penalty == 0);
+        fit && self
+            .said(node)
+            .is_some_and(|said| said.degraded && !said.holds_any())
+    }
+
     /// Whether a node said that it holds a group.
     pub fn peer_holds(&self, node: u8, group: usize) -> bool {
         let said = self.said(node).and_then(|said| said.group(group));

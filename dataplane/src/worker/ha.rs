@@ -105,6 +105,8 @@ pub struct HaParts {
 struct Peer {
     session: Session,
     mac: MacAddr,
+    /// Its sessions are taken over as their packets come here.
+    yields: bool,
 }
 
 /// A worker's part in the work of two appliances.
@@ -281,6 +283,12 @@ impl Ha {
             (Some(_), false) => 2,
             (Some(_), true) => 3,
         }
+    }
+
+    /// Whether a replica from there belongs to a peer that lives, and is fit to keep it.
+    fn is_kept(&self, origin: Origin) -> bool {
+        let yields = self.peer.as_ref().is_some_and(|peer| peer.yields);
+        self.is_owned(origin) && !yields
     }
 
     /// Whether a replica from there belongs to a peer that lives.

@@ -153,7 +153,7 @@ impl<I: Io> Worker<I> {
         };
         let mut today = None;
         if this.epoch != self.snapshot.epoch {
-            if session.is_replica() && self.is_owned_by_peer::<F>(id) && !packet.corrected {
+            if session.is_replica() && self.is_kept_by_peer::<F>(id) && !packet.corrected {
                 trace.steps.push(Step::Peer);
                 return Ok(Verdict::Redirect);
             }

@@ -51,6 +51,12 @@ impl Said {
         }
     }
 
+    /// Whether it holds any group.
+    pub(super) fn holds_any(&self) -> bool {
+        let mut groups = self.groups.iter().take(usize::from(self.len));
+        groups.any(|group| group.holds)
+    }
+
     pub(super) fn group(&self, index: usize) -> Option<&OfGroup> {
         self.groups[..usize::from(self.len)].get(index)
     }

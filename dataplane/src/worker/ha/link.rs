@@ -82,6 +82,7 @@ impl<I: Io> Worker<I> {
         ha.peer = Some(Peer {
             session: up.session,
             mac: up.mac,
+            yields: up.yields,
         });
         if ha.session == Some(up.session.id) {
             return;

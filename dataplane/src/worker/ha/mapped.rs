@@ -88,7 +88,7 @@ impl<I: Io> Worker<I> {
             return Ok(());
         };
         let Some(copy) = copy else { return Ok(()) };
-        let lives = |ha: &Ha| copy.origin != OURS && ha.is_owned(Origin::unpack(copy.origin));
+        let lives = |ha: &Ha| copy.origin != OURS && ha.is_kept(Origin::unpack(copy.origin));
         if self.ha.as_deref().is_some_and(lives) {
             return Err(Refusal::Correct(Correction::Port));
         }

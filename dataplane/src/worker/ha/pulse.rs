@@ -57,6 +57,8 @@ pub(super) struct Speaker {
     /// The peer was heard since.
     met: bool,
     reach: Reach,
+    /// The peer is worse off than this node, which takes its sessions over.
+    yields: bool,
     pub(super) roles: Roles,
     /// This node has been told everything once, so it may hold groups.
     pub(super) ready: bool,
@@ -101,6 +103,7 @@ impl Speaker {
             born: now,
             met: false,
             reach: Reach::Dead,
+            yields: false,
             roles: Roles::new(&roles::Config {
                 me: parts.node,
                 groups: slots(&[]).to_vec(),
@@ -196,8 +199,12 @@ impl<I: Io> Worker<I> {
                 let by_link = path == Path::HaLink || speaker.reach == Reach::Linked;
                 if let Some(mac) = known.filter(|_| by_link) {
                     speaker.reach = Reach::Linked;
-                    let session = *session;
-                    self.peer_linked(&PeerUp { session, mac });
+                    let (session, yields) = (*session, speaker.yields);
+                    self.peer_linked(&PeerUp {
+                        session,
+                        mac,
+                        yields,
+                    });
                 }
             }
             Some(hello::Event::NoCommonVersion { theirs }) => self.tell(Event::PeerVersion {
@@ -365,7 +372,9 @@ impl<I: Io> Worker<I> {
             (_, true) => Reach::Lives,
             _ => Reach::Dead,
         };
-        let before = std::mem::replace(&mut speaker.reach, reach);
+        let yields = speaker.roles.yields(peer);
+        let same = (speaker.reach, speaker.yields) == (reach, yields);
+        (speaker.reach, speaker.yields) = (reach, yields);
         let session = speaker.association.session().copied();
         let up = session.zip(ha.last_mac);
         for event in changed {
@@ -373,8 +382,12 @@ impl<I: Io> Worker<I> {
         }
         let spread = self.speaker().is_none_or(|speaker| speaker.spread);
         match (reach, up) {
-            _ if reach == before && spread => {}
-            (Reach::Linked, Some((session, mac))) => self.peer_linked(&PeerUp { session, mac }),
+            _ if same && spread => {}
+            (Reach::Linked, Some((session, mac))) => self.peer_linked(&PeerUp {
+                session,
+                mac,
+                yields,
+            }),
             // It cannot have been heard without either.
             (Reach::Linked, None) => {}
             (Reach::Lives | Reach::Dead, _) => {

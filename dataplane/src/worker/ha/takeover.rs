@@ -32,14 +32,14 @@ pub(in super::super) enum Met<P> {
 }
 
 impl<I: Io> Worker<I> {
-    /// A packet met a replica: its owner's, if that lives, and otherwise ours from now on. So is one
-    /// whose owner does not know it, and sent the packet here.
+    /// A packet met a replica: its owner's, if that lives and is fit to keep it, and otherwise ours from
+    /// now on. So is one whose owner does not know it, and sent the packet here.
     pub(in super::super) fn meet_replica<F: PerFamily>(
         &mut self,
         packet: Packet<I::Frame>,
         id: SessionId,
     ) -> Met<Packet<I::Frame>> {
-        let packet = if self.is_owned_by_peer::<F>(id) {
+        let packet = if self.is_kept_by_peer::<F>(id) {
             match self.correct(packet, Correction::Replica) {
                 Some(packet) => packet,
                 None => return Met::Gone,
@@ -55,10 +55,15 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    pub(in super::super) fn is_owned_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
-        let origin = F::table(&self.tables).cold(id).map(|cold| cold.extra);
-        let ha = self.ha.as_ref().zip(origin);
-        ha.is_some_and(|(ha, origin)| ha.is_owned(Origin::unpack(origin)))
+    /// Whether packets of a replica are the peer's.
+    pub(in super::super) fn is_kept_by_peer<F: PerFamily>(&self, id: SessionId) -> bool {
+        let ha = self.ha.as_ref().zip(self.origin_of::<F>(id));
+        ha.is_some_and(|(ha, origin)| ha.is_kept(origin))
+    }
+
+    fn origin_of<F: PerFamily>(&self, id: SessionId) -> Option<Origin> {
+        let cold = F::table(&self.tables).cold(id);
+        cold.map(|cold| Origin::unpack(cold.extra))
     }
 
     /// Makes a replica a session of this node. False, and it is gone, if today's configuration has
@@ -133,7 +138,9 @@ impl<I: Io> Worker<I> {
 
     /// Takes a replica over that no living peer owns.
     pub(super) fn take_over_orphan<F: PerFamily>(&mut self, id: SessionId) -> bool {
-        !self.is_owned_by_peer::<F>(id) && self.take_over::<F>(id)
+        let ha = self.ha.as_ref().zip(self.origin_of::<F>(id));
+        let owned = ha.is_some_and(|(ha, origin)| ha.is_owned(origin));
+        !owned && self.take_over::<F>(id)
     }
 
     /// A packet met a session that was taken over, and of which none was seen since.
