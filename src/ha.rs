@@ -1,7 +1,10 @@
-//! What workers are told of the other appliance.
+//! What workers are told of the other appliance, and what they have in common with it.
+
+use std::time::SystemTime;
 
 use sluice_control::compile::DeviceFacts;
 use sluice_control::config::{Config, Sync};
+use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::worker::HaParts;
 
@@ -36,4 +39,19 @@ pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<O
         heartbeat_ms: ha.heartbeat_ms,
         dead_after: ha.dead_after,
     }))
+}
+
+/// What connections without a session are known by: the same on both appliances, if there are two. To be
+/// called when the workers' clock starts.
+///
+/// # Errors
+/// If the kernel has no random numbers.
+pub(crate) fn cookies(config: &Config) -> std::io::Result<Cookies> {
+    let Some(ha) = &config.ha else {
+        return Ok(Cookies::new(crate::random::words()?));
+    };
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let clock = since_1970.map_or(0, |time| time.as_millis() as u32);
+    let other = ha.next_key.as_ref().map(|key| &key.0);
+    Ok(Cookies::shared(&ha.key.0, other, clock))
 }

@@ -218,10 +218,12 @@ impl DataPlane {
         };
         let running = Running { ports, pool };
         let ha = ha::parts(&config, &facts).map_err(Failure::Random)?;
+        let cookies = ha::cookies(&config);
         let (controller, sides) =
             Controller::new(config, facts, Box::new(running), crate::cli::version())?;
         tools::serve(eal, pages, controller.published());
         let secret = random::words().map_err(Failure::Random)?;
+        let cookies = cookies.map_err(Failure::Random)?;
         let near = |core| HugeMemory::near_core(eal, core);
         let tallies = cores
             .workers
@@ -249,6 +251,7 @@ impl DataPlane {
                 publisher: side.publisher,
                 loads: Loads::new(&mut near(core), tally, others)?,
                 secret,
+                cookies,
                 ha: ha.clone(),
             };
             plans.push(Plan {

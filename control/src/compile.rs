@@ -9,6 +9,7 @@ mod services;
 mod tiers;
 
 use sluice_dataplane::host::{Allow, HostPolicy};
+use sluice_dataplane::http_redirect::TooLong;
 use sluice_dataplane::published::Layout;
 use sluice_dataplane::services::ServiceMap;
 use sluice_dataplane::shared_names::SharedNames;
@@ -50,6 +51,9 @@ pub enum CompileError {
     /// Two routes for one network.
     #[error(transparent)]
     Routes(#[from] RouteError),
+    /// A redirect whose response would not fit everywhere.
+    #[error(transparent)]
+    Redirect(#[from] TooLong),
     /// A device spreads packets in a way that cannot be.
     #[error(transparent)]
     Spread(#[from] SpreadError),
@@ -112,7 +116,11 @@ fn compile_with(
         .map(|(device, facts)| facts.spread(device.rss))
         .collect();
     let mut services = services::Services::new(config, &zones, registry)?;
-    let virtual_servers = services.virtual_servers()?;
+    let virtual_servers = services.virtual_servers(&|address| {
+        let hop = routes.lookup(address)?;
+        let port = ports.ports.get(usize::from(hop.port.0))?;
+        Some(port.zone)
+    })?;
     let mut nat = services.nat()?;
     if let Some(ha) = &config.ha {
         nat.divide(ha.node > ha.peer);

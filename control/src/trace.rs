@@ -78,7 +78,7 @@ pub struct StepView {
     /// The worker that takes it.
     pub worker: usize,
     /// What is looked at: `port`, `headers`, `session`, `owner`, `host`, `peer`, `opening`, `service`,
-    /// `mapping`, `server`, `route`, `source_route`, `policy`, `source`, `tcp`, `neighbour`,
+    /// `mapping`, `server`, `last_resort`, `route`, `source_route`, `policy`, `source`, `tcp`, `neighbour`,
     /// `handover`.
     pub stage: &'static str,
     /// What was found.

@@ -8,6 +8,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::handoff::Rings;
 use sluice_dataplane::io::memory::Heap;
 use sluice_dataplane::io::{DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta, TxBurst};
@@ -218,6 +219,7 @@ fn run(sessions: usize) {
         publisher: publishers.remove(0),
         loads: Loads::new(&mut Heap, Tally::new(&mut Heap, 4).unwrap(), []).unwrap(),
         secret: [1, 2, 3, 4],
+        cookies: Cookies::new([1, 2]),
         ha: None,
     };
     let mut worker = Worker::new(source, &mut Heap, parts, 0).unwrap();

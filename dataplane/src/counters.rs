@@ -55,6 +55,8 @@ drop_reasons! {
     BadIpChecksum = "bad_ip_checksum",
     /// A transport header that contradicts itself.
     BadL4Header = "bad_l4_header",
+    /// A wrong TCP checksum in a segment that the appliance itself would answer.
+    BadTcpChecksum = "bad_tcp_checksum",
     /// A source address that no host can have, or one of our own.
     MartianSource = "martian_source",
     /// A destination address that must not be on the wire: loopback, unspecified.

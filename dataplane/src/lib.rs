@@ -5,11 +5,13 @@
 //! configuration as an immutable [`snapshot::Snapshot`], and all memory is taken at start.
 
 pub mod capture;
+pub mod cookie;
 pub mod counters;
 pub mod firewall;
 pub mod groups;
 pub mod handoff;
 pub mod host;
+pub mod http_redirect;
 pub mod io;
 pub mod lb;
 pub mod load;

@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use ipnet::IpNet;
@@ -16,6 +17,7 @@ use sluice_wire::MacAddr;
 use crate::firewall::Firewall;
 use crate::groups::Groups;
 use crate::host::HostPolicy;
+use crate::http_redirect::HttpRedirect;
 use crate::io::DeviceId;
 use crate::lb::maglev::MaglevTable;
 use crate::lb::rendezvous::Rendezvous;
@@ -117,6 +119,11 @@ impl Snapshot {
     pub fn shortest_timeout(&self) -> u32 {
         let shortest = self.timeouts.iter().map(Timeouts::shortest).min();
         shortest.unwrap_or(0)
+    }
+
+    /// Whether a virtual server redirects clients that no server can take. Looks at all.
+    pub fn redirects(&self) -> bool {
+        self.virtual_servers.iter().any(|vs| vs.redirect.is_some())
     }
 
     /// The MSS that a service asks to clamp SYNs to. Looks through all services: for SYNs of
@@ -304,6 +311,8 @@ pub struct VirtualServer {
     /// Its real servers, in the order in which they are tried: a session goes to the first tier
     /// that has a server which may take it.
     pub tiers: Vec<Tier>,
+    /// TCP: what clients are answered that no tier can take.
+    pub redirect: Option<Arc<HttpRedirect>>,
     /// Sessions of one client (network) stay with one real server.
     pub persistence: Option<Persistence>,
     /// `fullnat`: the SNAT pool, an index into [`Nat::pools`]. `None`: the egress port's address.

@@ -15,6 +15,7 @@ pub mod link;
 pub mod mld;
 pub mod nd;
 pub mod neighbour;
+pub mod reply;
 pub mod reset;
 pub mod routes;
 pub mod segment;

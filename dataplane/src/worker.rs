@@ -15,6 +15,7 @@
 //! - `local`: ARP, neighbour discovery, echo: what is for us
 //! - `host`: what is for the host's kernel, or from it
 //! - `errors`: ICMP errors and resets, passing through or made here
+//! - `http_redirect`: clients that no server can take, and that are sent elsewhere
 //! - `fragments`: datagrams in pieces
 //! - `pass`: packets that belong to another worker
 //! - `egress`, `forward`: to the device
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use sluice_wire::KeyHasher;
 
+use crate::cookie::Cookies;
 use crate::counters::Counters;
 use crate::handoff::{Passed, Rings};
 use crate::host::WorkerSide;
@@ -57,6 +59,7 @@ mod fragments;
 mod ha;
 mod hit;
 mod host;
+mod http_redirect;
 mod lately;
 mod limits;
 mod local;
@@ -109,6 +112,8 @@ pub struct Parts<F> {
     pub loads: Loads,
     /// Random words, the same for all workers.
     pub secret: [u64; 4],
+    /// What connections without a session are known by, the same for all workers.
+    pub cookies: Cookies,
     /// The other appliance, if there is to be one.
     pub ha: Option<HaParts>,
 }
@@ -128,6 +133,9 @@ pub struct Worker<I: Io> {
     snapshot: Arc<Snapshot>,
     /// The shortest timeout of the snapshot, milliseconds.
     grace: u32,
+    /// A virtual server of the snapshot redirects its clients.
+    redirects: bool,
+    cookies: Cookies,
     tables: Tables,
     paths: Paths,
     neighbours: Neighbours,
@@ -176,6 +184,7 @@ impl<I: Io> Worker<I> {
             publisher,
             loads,
             secret,
+            cookies,
             ha,
         } = parts;
         let (id, workers) = (rings.me(), rings.workers());
@@ -228,6 +237,8 @@ impl<I: Io> Worker<I> {
             farewells: RateLimit::new(farewell::PER_S, now),
             io,
             grace: snapshot.shortest_timeout(),
+            redirects: snapshot.redirects(),
+            cookies,
             snapshot,
             rings,
             mailbox,

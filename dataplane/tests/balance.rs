@@ -38,6 +38,7 @@ fn balanced(mode: LbMode) -> Setup {
             members: members.map(ServerId).to_vec(),
         }],
         persistence: None,
+        redirect: None,
         snat_pool: None,
         timeouts: 0,
         clamp_mss: None,

@@ -360,6 +360,7 @@ fn balanced(node: u8, reversed: bool) -> Setup {
                 members: vec![ServerId(1), ServerId(2)],
             }],
             persistence: None,
+            redirect: None,
             snat_pool: None,
             timeouts: 0,
             clamp_mss: None,

@@ -51,6 +51,7 @@ fn vs(scheduler: Scheduler, weights: &[u16]) -> VirtualServer {
             members: ids(weights),
         }],
         persistence: None,
+        redirect: None,
         snat_pool: None,
         timeouts: 0,
         clamp_mss: None,

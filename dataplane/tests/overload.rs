@@ -52,6 +52,7 @@ fn limited(workers: u16) -> Setup {
                 tier(TierKind::Sorry, &[4]),
             ],
             persistence: None,
+            redirect: None,
             snat_pool: None,
             timeouts: 0,
             clamp_mss: None,

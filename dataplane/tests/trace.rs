@@ -118,6 +118,7 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
             mode: rng.pick(&[LbMode::Dnat, LbMode::Fullnat]),
             tiers,
             persistence,
+            redirect: None,
             snat_pool: None,
             timeouts: 0,
             clamp_mss: None,

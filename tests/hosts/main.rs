@@ -25,6 +25,7 @@ mod pair;
 mod ping;
 mod plain;
 mod quickstart;
+mod redirect;
 mod reload;
 mod roles;
 mod snat;

@@ -1,6 +1,11 @@
 //! Virtual servers, real servers, NAT and firewall: everything that has a name in counters.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use sluice_dataplane::firewall;
+use sluice_dataplane::http_redirect::HttpRedirect;
 use sluice_dataplane::nat::rules::{self, Nat, SourceNat};
 use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
@@ -141,7 +146,11 @@ impl<'a> Services<'a> {
         self.zones[zone.0]
     }
 
-    pub(super) fn virtual_servers(&mut self) -> Result<Vec<VirtualServer>, CompileError> {
+    /// `zone_of`: the zone that an address is routed to.
+    pub(super) fn virtual_servers(
+        &mut self,
+        zone_of: &dyn Fn(IpAddr) -> Option<u8>,
+    ) -> Result<Vec<VirtualServer>, CompileError> {
         let config = self.config;
         let compiled = config.virtual_servers.iter().map(|vs| {
             let service = self.service(VIRTUAL_SERVER, &vs.name)?;
@@ -158,6 +167,7 @@ impl<'a> Services<'a> {
                 ports: vs.ports,
                 mode: vs.mode,
                 tiers,
+                redirect: self.redirect(vs, zone_of)?,
                 persistence: vs.persistence,
                 snat_pool: vs.snat_pool.map(|pool| pool.0 as u16),
                 timeouts: self.timeout_set(service, &vs.timeouts)?,
@@ -165,6 +175,29 @@ impl<'a> Services<'a> {
             })
         });
         compiled.collect()
+    }
+
+    fn redirect(
+        &self,
+        vs: &config::VirtualServer,
+        zone_of: &dyn Fn(IpAddr) -> Option<u8>,
+    ) -> Result<Option<Arc<HttpRedirect>>, CompileError> {
+        let Some(redirect) = &vs.redirect else {
+            return Ok(None);
+        };
+        let pools = [Some(vs.pool), vs.backup_pool].into_iter().flatten();
+        let servers = pools.flat_map(|pool| &self.config.pools[pool.0].servers);
+        let zones: BTreeSet<u8> = servers
+            .filter_map(|server| zone_of(server.address))
+            .collect();
+        let config::Redirect {
+            url,
+            status,
+            append_path,
+        } = redirect;
+        let zones = zones.into_iter().collect();
+        let compiled = HttpRedirect::new(url, *status, *append_path, zones)?;
+        Ok(Some(Arc::new(compiled)))
     }
 
     /// The real server that stands in for all others.

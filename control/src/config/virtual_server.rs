@@ -11,6 +11,7 @@ use super::ha::Sync;
 use super::names::{Name, PoolIndex, SnatPoolIndex};
 use super::place::{Place, optional};
 use super::raw::section;
+use super::redirect::{RawRedirect, Redirect};
 use super::snat::clamp_mss;
 use super::timeouts::{RawTimeouts, TimeoutOverrides};
 use super::value::{Loose, PortRange, address, number, ports, word};
@@ -32,6 +33,8 @@ section! {
         backup_pool: String,
         /// The real server for what no pool can take.
         sorry_server: RawSorryServer,
+        /// In place of a sorry server: what clients are answered over HTTP that no pool can take.
+        redirect: RawRedirect,
         /// `dnat`, `fullnat` or `dsr`.
         mode: String,
         /// How the real server of a new session is chosen.
@@ -116,6 +119,8 @@ pub struct VirtualServer {
     pub backup_pool: Option<PoolIndex>,
     /// The real server for what no pool can take.
     pub sorry_server: Option<SorryServer>,
+    /// What clients are answered over HTTP that no pool can take; not with a sorry server.
+    pub redirect: Option<Redirect>,
     /// What happens to the packets.
     pub mode: LbMode,
     /// How the real server of a new session is chosen.
@@ -151,6 +156,9 @@ impl RawVirtualServer {
         let sorry_server = optional(self.sorry_server.as_ref(), |sorry| {
             sorry.check(&place.key("sorry_server"))
         });
+        let redirect = optional(self.redirect.as_ref(), |redirect| {
+            redirect.check((vip, ports.flatten()), &place.key("redirect"))
+        });
         let mode = self.mode(place);
         let scheduler = self.scheduler(place);
         let persistence = optional(self.persistence.as_ref(), |persistence| {
@@ -176,6 +184,18 @@ impl RawVirtualServer {
                 "write mode = \"fullnat\", or take `snat_pool` out",
             );
         }
+        if self.redirect.is_some() && protocol != Some(proto::TCP) {
+            return place.key("redirect").wrong(
+                "a redirect, which is by HTTP, and not protocol = \"tcp\"",
+                "write protocol = \"tcp\", or take `redirect` out",
+            );
+        }
+        if self.redirect.is_some() && self.sorry_server.is_some() {
+            return place.key("redirect").wrong(
+                "a redirect and a sorry server, which takes all",
+                "take one of them out",
+            );
+        }
         Some(VirtualServer {
             name: name?,
             address: vip?,
@@ -184,6 +204,7 @@ impl RawVirtualServer {
             pool: pool?,
             backup_pool: backup_pool?,
             sorry_server: sorry_server?,
+            redirect: redirect?,
             mode,
             scheduler: scheduler?,
             persistence: persistence?,

@@ -73,6 +73,7 @@ fn concerned(changes: &[Difference], old: &RawConfig) -> Concerned {
                     "timeouts",
                     "persistence",
                     "clamp_mss",
+                    "redirect",
                 ];
                 // Who stands in for the pool has no sessions before there is one.
                 let stands_in = ["backup_pool", "sorry_server"].contains(&key);

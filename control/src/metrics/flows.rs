@@ -16,6 +16,8 @@ pub(super) struct Flows {
     /// Of services: ports are theirs.
     exhausted: Option<Family>,
     overflowed: Family,
+    /// Of virtual servers.
+    redirects: Option<Family>,
     pub(super) sessions: Family,
     answered: Family,
     unanswered: Family,
@@ -45,6 +47,10 @@ pub(super) const SERVICE: Flows = Flows {
         "sluice_service_sessions_overflowed_total",
         "Sessions given to a lower priority group, the backup pool or the sorry server.",
     ),
+    redirects: Some(family(
+        "sluice_service_http_redirects_total",
+        "HTTP requests that a virtual server answered by its redirect.",
+    )),
     answered: family(
         "sluice_service_connections_answered_total",
         "TCP connections that its real servers answered.",
@@ -80,6 +86,7 @@ pub(super) const SERVER: Flows = Flows {
         "sluice_server_sessions_overflowed_total",
         "Sessions that it was given because servers that go before it could not take them.",
     ),
+    redirects: None,
     answered: family(
         "sluice_server_connections_answered_total",
         "TCP connections that it answered.",
@@ -116,6 +123,11 @@ pub(super) fn flows(families: &mut Families, names: &Flows, labels: Labels<'_>, 
             FlowCounter::Refused => families.counter(names.refused, labels, count),
             FlowCounter::NatExhausted => {
                 if let Some(family) = names.exhausted {
+                    families.counter(family, labels, count);
+                }
+            }
+            FlowCounter::HttpRedirects => {
+                if let Some(family) = names.redirects {
                     families.counter(family, labels, count);
                 }
             }

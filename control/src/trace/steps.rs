@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sluice_dataplane::handoff::Why;
+use sluice_dataplane::http_redirect::Answer;
 use sluice_dataplane::mailbox::trace::{Over, Step, TcpVerdict, Verdict};
 use sluice_dataplane::session::table::Direction;
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
@@ -246,6 +247,31 @@ impl Names<'_> {
                     None => "the source gets a new mapping".to_owned(),
                 };
                 ("source", text, self.service(service))
+            }
+            Step::LastResort => {
+                let text = "no real server can take it; the virtual server answers it by itself, to \
+                            redirect the client";
+                ("last_resort", text.to_owned(), None)
+            }
+            Step::Redirected(answer) => {
+                let what = match answer {
+                    Answer::Silence => "there is nothing to answer",
+                    Answer::Response => "the answer is the redirect",
+                    Answer::Close => "the client closes it, and so is answered",
+                    Answer::Acknowledge => "the segment is acknowledged",
+                    Answer::Reset => "it is not HTTP, and the answer a reset",
+                };
+                let text = format!("of a connection that a virtual server redirects: {what}");
+                ("last_resort", text, None)
+            }
+            Step::Denied(rule) => {
+                let name = self.service(rule);
+                let by = name.as_deref().unwrap_or("-");
+                (
+                    "policy",
+                    format!("{by} denies it towards all real servers"),
+                    name,
+                )
             }
             Step::Tcp(verdict) => {
                 let text = match verdict {

@@ -135,6 +135,12 @@ impl Secret {
     }
 }
 
+/// 32 bytes for a purpose outside this protocol, from a pre-shared key (HKDF-SHA256): the same on all
+/// nodes that share it.
+pub fn derive(secret: &[u8; KEY_LEN], purpose: &[u8]) -> [u8; KEY_LEN] {
+    Secret::Key(*secret).derive(b"", &[purpose])
+}
+
 /// Compares tags in a time that does not depend on where they differ.
 pub(crate) fn same_tag(a: &[u8; TAG], b: &[u8]) -> bool {
     b.len() == TAG && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0

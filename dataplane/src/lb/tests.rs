@@ -51,6 +51,7 @@ fn vs(service: u16, scheduler: Scheduler, members: &[u16]) -> VirtualServer {
             members: members.iter().copied().map(ServerId).collect(),
         }],
         persistence: None,
+        redirect: None,
         snat_pool: None,
         timeouts: 0,
         clamp_mss: None,

@@ -78,6 +78,7 @@ mod tests {
                 members: vec![],
             }],
             persistence: None,
+            redirect: None,
             snat_pool: None,
             timeouts: 0,
             clamp_mss: None,

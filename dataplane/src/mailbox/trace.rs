@@ -8,6 +8,7 @@ use sluice_wire::{MacAddr, Tuple};
 use super::RequestId;
 use crate::counters::DropReason;
 use crate::handoff::Why;
+use crate::http_redirect::Answer;
 use crate::io::DeviceId;
 use crate::session::table::Direction;
 use crate::snapshot::{PortId, ServerId, ServiceId};
@@ -166,6 +167,12 @@ pub enum Step {
         /// Address and port.
         source: Option<(IpAddr, u16)>,
     },
+    /// No real server can take it: the virtual server answers it, to redirect the client.
+    LastResort,
+    /// It belongs to a connection that a virtual server has answered to redirect the client.
+    Redirected(Answer),
+    /// This rule does not let the virtual server answer.
+    Denied(ServiceId),
     /// TCP tracking.
     Tcp(TcpVerdict),
     /// The neighbour that the packet is sent to.

@@ -54,13 +54,13 @@ counters! {
         CorrectedReceived = "corrected_received",
         /// Frames given to the host stack.
         Punted = "punted",
-        /// Frames to the appliance itself: ARP, neighbour discovery, echo, ICMP errors.
+        /// Frames to the appliance itself: ARP, neighbour discovery, echo, clients that it redirects.
         Consumed = "consumed",
         /// Frames that wait for a neighbour or for a fragment, at the moment.
         Held = "held",
         /// Frames put in the ring of the worker that owns their session.
         HandedOver = "handed_over",
-        /// Frames made here and sent: ARP, neighbour discovery, echo replies, ICMP errors.
+        /// Frames made here and sent: ARP, neighbour discovery, echo replies, ICMP errors, TCP segments.
         Originated = "originated",
         /// Frames made here that a device did not take.
         OriginatedLost = "originated_lost",
@@ -70,6 +70,12 @@ counters! {
         TcpOutOfWindow = "tcp_out_of_window",
         /// Resets sent for segments without a session.
         ResetsSent = "resets_sent",
+        /// SYNs of clients that no real server could take, answered so that they can be redirected.
+        HttpRedirectSyns = "http_redirect_syns",
+        /// HTTP requests of such clients answered by a redirect.
+        HttpRedirects = "http_redirects",
+        /// Connections of such clients that do not speak HTTP, answered by a reset.
+        HttpRedirectResets = "http_redirect_resets",
         /// Resets sent to the ends of sessions whose time was over, or that an operator ended.
         ExpiryResets = "expiry_resets",
         /// Probes sent to the ends of sessions whose time was about to be over.
@@ -197,6 +203,8 @@ counters! {
         NatExhausted = "nat_exhausted",
         /// Sessions that were given to a lower priority group, the backup pool or the sorry server.
         Overflowed = "sessions_overflowed",
+        /// HTTP requests that a virtual server answered by a redirect, because nobody could take them.
+        HttpRedirects = "http_redirects",
         /// TCP connections that a real server answered.
         Answered = "connections_answered",
         /// TCP connections to a real server that it did not answer: the client had to ask again, or gave

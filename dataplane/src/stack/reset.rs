@@ -1,13 +1,12 @@
 //! Refusing TCP segments with a reset.
 
-use sluice_wire::bytes::be16;
 use sluice_wire::parse::{Kind, Parsed};
-use sluice_wire::{Family, MacAddr, V4, V6, tcp};
+use sluice_wire::tcp;
 
 use crate::io::Frame;
 use crate::snapshot::Port;
-use crate::stack::ether;
-use crate::stack::segment::{self, Bare, Header};
+use crate::stack::segment::{Bare, Full};
+use crate::stack::{ether, reply};
 
 /// Turns a segment that belongs to no connection into the reset that a closed port would answer
 /// (RFC 9293 section 3.10.7.1), to be sent out by the port it came in by, to the station that sent
@@ -16,27 +15,21 @@ use crate::stack::segment::{self, Bare, Header};
 /// False, with the frame perhaps damaged, if it is not a whole TCP segment, or a reset itself: that
 /// is never answered.
 pub fn reply<F: Frame>(frame: &mut F, parsed: &Parsed, port: &Port) -> bool {
-    answer(frame, parsed, port).is_some()
+    let to = ether::sender(frame.bytes());
+    let Some((to, segment)) = to.zip(parsed.tcp(frame.bytes())) else {
+        return false;
+    };
+    if parsed.kind != Kind::Session || segment.flags & tcp::flag::RST != 0 {
+        return false;
+    }
+    reply::in_place(frame, parsed, port, to, Full::from(to_segment(&segment)))
 }
 
-fn answer<F: Frame>(frame: &mut F, parsed: &Parsed, port: &Port) -> Option<()> {
-    let to = ether::sender(frame.bytes())?;
-    let segment = parsed.tcp(frame.bytes())?;
-    if parsed.kind != Kind::Session || segment.flags & tcp::flag::RST != 0 {
-        return None;
-    }
-    let l4 = usize::from(parsed.l4);
-    let (sport, dport) = (be16(frame.bytes(), l4 + 2)?, be16(frame.bytes(), l4)?);
-    let ports = u32::from_ne_bytes(zerocopy::transmute!([
-        sport.to_be_bytes(),
-        dport.to_be_bytes()
-    ]));
+/// The reset that a segment is answered by, but for its ports.
+pub fn to_segment(segment: &tcp::Segment) -> Bare {
     let mut reset = Bare {
-        ports,
-        seq: 0,
-        ack: 0,
         flags: tcp::flag::RST,
-        window: 0,
+        ..Bare::default()
     };
     if segment.flags & tcp::flag::ACK != 0 {
         reset.seq = segment.ack;
@@ -44,36 +37,13 @@ fn answer<F: Frame>(frame: &mut F, parsed: &Parsed, port: &Port) -> Option<()> {
         reset.ack = segment.end();
         reset.flags |= tcp::flag::ACK;
     }
-    if parsed.v6 {
-        let addrs = V6::swap(parsed.key_v6(frame.bytes(), 0).addrs);
-        place::<V6, F>(frame, parsed, port, to, &reset, addrs)
-    } else {
-        let addrs = V4::swap(parsed.key_v4(frame.bytes(), 0).addrs);
-        place::<V4, F>(frame, parsed, port, to, &reset, addrs)
-    }
-}
-
-/// Puts the reset in the place of the segment that it answers.
-fn place<N: Header, F: Frame>(
-    frame: &mut F,
-    parsed: &Parsed,
-    port: &Port,
-    to: MacAddr,
-    reset: &Bare,
-    addrs: N::Addrs,
-) -> Option<()> {
-    let l3 = ether::readdress(frame, parsed.l3, port, to, N::ETHERTYPE)?;
-    if !frame.set_len(l3 + segment::len::<N>()) {
-        return None;
-    }
-    reset.write::<N>(frame.bytes_mut().get_mut(l3..)?, addrs);
-    Some(())
+    reset
 }
 
 #[cfg(test)]
 mod tests {
     use sluice_wire::tcp::flag::{ACK, FIN, PSH, RST, SYN};
-    use sluice_wire::{Sum, proto};
+    use sluice_wire::{Sum, V4, V6, proto};
 
     use super::*;
     use crate::io::memory::VecFrame;

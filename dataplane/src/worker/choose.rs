@@ -5,9 +5,9 @@ use sluice_wire::Tuple;
 use super::tally::{Fate, Tally};
 use crate::counters::DropReason;
 use crate::lb::{Balancer, NoServer, Picked};
-use crate::snapshot::{ServerId, VirtualServer};
+use crate::snapshot::VirtualServer;
 
-/// Asks the balancer, and counts what a session goes elsewhere or nowhere for.
+/// Asks the balancer, and counts what goes elsewhere.
 ///
 /// # Errors
 /// Why there is no server for it.
@@ -18,18 +18,11 @@ pub(super) fn choose(
     tuple: &Tuple,
     now: u32,
 ) -> Result<Picked, DropReason> {
-    match balancer.pick(vs, tuple, now) {
-        Ok(picked) => {
-            if picked.tier > 0 {
-                tally.session(vs.service, picked.server, Fate::Overflowed);
-            }
-            Ok(picked)
-        }
-        Err(why) => {
-            tally.session(vs.service, ServerId::NONE, Fate::Refused);
-            Err(why.into())
-        }
+    let picked = balancer.pick(vs, tuple, now)?;
+    if picked.tier > 0 {
+        tally.session(vs.service, picked.server, Fate::Overflowed);
     }
+    Ok(picked)
 }
 
 impl From<NoServer> for DropReason {

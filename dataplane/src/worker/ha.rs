@@ -174,6 +174,11 @@ impl<I: Io> Worker<I> {
             .is_some_and(|ha| ha.peer.is_none() && !ha.lives)
     }
 
+    /// Whether there is a peer to give packets to.
+    pub(super) fn has_peer(&self) -> bool {
+        self.ha.as_ref().is_some_and(|ha| ha.peer.is_some())
+    }
+
     /// Sets the counters that say how the peer is.
     pub(super) fn count_ha(&mut self) {
         let untold = self.untold();

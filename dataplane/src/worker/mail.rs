@@ -138,6 +138,7 @@ impl<I: Io> Worker<I> {
 
     fn swap(&mut self, snapshot: Arc<Snapshot>) {
         self.grace = snapshot.shortest_timeout();
+        self.redirects = snapshot.redirects();
         let old = std::mem::replace(&mut self.snapshot, snapshot);
         self.balancer.on_snapshot(&self.snapshot);
         self.egress.taps.on_snapshot(&self.snapshot);

@@ -10,7 +10,7 @@ use super::plan;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::handoff::{Message, Why};
-use crate::io::Io;
+use crate::io::{Frame, Io};
 use crate::snapshot::{OutOfState, Snapshot};
 use crate::tcp::{self, Opening};
 
@@ -95,6 +95,10 @@ impl<I: Io> Worker<I> {
             return self.punt(packet, claim);
         }
         let tuple = key.tuple::<F>();
+        let bytes = packet.frame.bytes();
+        if let Some(talk) = self.redirected(&packet.parsed, bytes, &tuple, packet.corrected) {
+            return self.talk(packet, &tuple, &talk);
+        }
         if self.awaits_peer(&tuple) {
             return self.reject(packet, DropReason::HaWaiting);
         }
@@ -152,6 +156,7 @@ impl<I: Io> Worker<I> {
                     self.refuse(packet, DropReason::NatNoMapping);
                 }
             }
+            Refusal::Redirect(virtual_server) => self.accept(packet, tuple, virtual_server),
             Refusal::Drop(reason) => {
                 let why = self.is_for_peer_though(&packet, tuple, reason);
                 let Some(packet) = self.correct_if(packet, why) else {

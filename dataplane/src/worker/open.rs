@@ -7,6 +7,7 @@ use sluice_wire::{Key, Tuple, proto};
 use super::burst::Packet;
 use super::choose::choose;
 use super::ha::Correction;
+use super::http_redirect::may_be_redirected;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
 use super::tables::PerFamily;
@@ -30,6 +31,8 @@ pub(super) enum Refusal {
     PassTo(u16),
     /// The other appliance has to.
     Correct(Correction),
+    /// This virtual server (index into the snapshot) redirects the client.
+    Redirect(u16),
     /// It may not, or cannot, be opened.
     Drop(DropReason),
 }
@@ -132,7 +135,15 @@ impl<I: Io> Worker<I> {
             let missing = DropReason::NoRealServer;
             let servers = &self.snapshot.virtual_servers;
             let vs = servers.get(usize::from(index)).ok_or(missing)?;
-            let picked = choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now)?;
+            let picked = match choose(&mut self.balancer, &mut self.tally, vs, tuple, self.now) {
+                Ok(picked) => picked,
+                Err(_) if may_be_redirected(vs, packet) => return Err(Refusal::Redirect(index)),
+                Err(why) => {
+                    let service = vs.service;
+                    self.tally.session(service, ServerId::NONE, Fate::Refused);
+                    return Err(why.into());
+                }
+            };
             server = picked.server;
             // What overflows is no more to be remembered there than here.
             if picked.remembered {
@@ -374,7 +385,7 @@ impl<I: Io> Worker<I> {
 
 /// Addresses that no router passes on (RFC 1122 section 3.2.1.3, RFC 3927 section 7, RFC 4291 section
 /// 2.5.6).
-fn may_be_forwarded(tuple: &Tuple) -> bool {
+pub(super) fn may_be_forwarded(tuple: &Tuple) -> bool {
     let local = |address: IpAddr| is_link_local(address);
     let group = tuple.dst.is_multicast() || tuple.dst == IpAddr::V4(Ipv4Addr::BROADCAST);
     !group && !local(tuple.src) && !local(tuple.dst)

@@ -13,6 +13,8 @@ pub(super) enum Fate {
     Exhausted,
     /// It went to a tier after the first.
     Overflowed,
+    /// A request was answered by a redirect.
+    HttpRedirected,
     /// A real server took the connection.
     Answered,
     /// It said nothing.
@@ -22,7 +24,7 @@ pub(super) enum Fate {
 }
 
 /// How many there are.
-const FATES: usize = 8;
+const FATES: usize = 9;
 
 /// Counts by id, and which ids have any.
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl Fates {
                 FlowCounter::Refused,
                 FlowCounter::NatExhausted,
                 FlowCounter::Overflowed,
+                FlowCounter::HttpRedirects,
                 FlowCounter::Answered,
                 FlowCounter::Unanswered,
                 FlowCounter::Rejected,

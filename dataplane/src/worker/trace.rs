@@ -6,16 +6,17 @@
 
 use std::net::IpAddr;
 
-use sluice_wire::parse::{Kind, Parsed};
+use sluice_wire::parse::Kind;
 use sluice_wire::{Key, Tuple, V4, V6, proto};
 
 use super::Worker;
 use super::burst::{Packet, judge_arrival};
 use super::ha::is_mapped;
 use super::hit;
+use super::http_redirect::may_be_redirected;
 use super::miss::{Look, look};
-use super::open::{Blueprint, Refusal};
-use super::plan::{self, Way};
+use super::open::{Blueprint, Denial, Refusal};
+use super::plan;
 use super::revalidate::renewal;
 use super::source::{Chosen, Sources};
 use super::tables::PerFamily;
@@ -30,6 +31,10 @@ use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{PortId, ServerId};
 use crate::stack::neighbour::Reach;
 use crate::tcp;
+
+mod way;
+
+use way::Hop;
 
 /// A packet on paper: the frame itself stays in the [`Trace`].
 type OnPaper = Packet<()>;
@@ -268,6 +273,16 @@ impl<I: Io> Worker<I> {
             }
         }
         let tuple = key.tuple::<F>();
+        if let Some(talk) = self.redirected(parsed, &trace.frame, &tuple, packet.corrected) {
+            let answer = self.judge_talk(parsed, &trace.frame, &tuple, &talk, packet.port);
+            return match answer {
+                Ok(answer) => {
+                    trace.steps.push(Step::Redirected(answer));
+                    Verdict::Consume
+                }
+                Err(denial) => self.trace_denial(trace, denial),
+            };
+        }
         if self.awaits_peer(&tuple) {
             return Verdict::Drop(DropReason::HaWaiting);
         }
@@ -297,6 +312,16 @@ impl<I: Io> Worker<I> {
                 trace.steps.push(Step::Peer);
                 Verdict::Redirect
             }
+            Err(Refusal::Redirect(index)) => {
+                let judged = self.judge_redirect(parsed, &trace.frame, &tuple, index, packet.port);
+                match judged {
+                    Ok(()) => {
+                        trace.steps.push(Step::LastResort);
+                        Verdict::Consume
+                    }
+                    Err(denial) => self.trace_denial(trace, denial),
+                }
+            }
             Err(Refusal::Drop(reason)) => {
                 if self.is_for_peer_though(packet, &tuple, reason).is_some() {
                     trace.steps.push(Step::Peer);
@@ -305,6 +330,14 @@ impl<I: Io> Worker<I> {
                 Verdict::Drop(reason)
             }
         }
+    }
+
+    /// As for segments to a virtual server that redirects.
+    fn trace_denial(&self, trace: &mut Trace, denial: Denial) -> Verdict {
+        if let Some(rule) = denial.rule {
+            trace.steps.push(Step::Denied(rule));
+        }
+        Verdict::Drop(denial.reason)
     }
 
     /// As [`design`](Worker::design) and [`open`](Worker::open).
@@ -329,8 +362,11 @@ impl<I: Io> Worker<I> {
             let missing = DropReason::NoRealServer;
             let servers = &self.snapshot.virtual_servers;
             let vs = servers.get(usize::from(index)).ok_or(missing)?;
-            let picked = self.balancer.rehearse(vs, tuple, self.now);
-            server = picked.map_err(DropReason::from)?.server;
+            server = match self.balancer.rehearse(vs, tuple, self.now) {
+                Ok(picked) => picked.server,
+                Err(_) if may_be_redirected(vs, packet) => return Err(Refusal::Redirect(index)),
+                Err(why) => return Err(DropReason::from(why).into()),
+            };
             trace.steps.push(Step::Server(server));
         }
         let judged = self.judge(&aim, server, zone, tuple);
@@ -407,82 +443,4 @@ impl<I: Io> Worker<I> {
         blueprint.leaves = mapping.outbound(blueprint.leaves);
         Ok(Some(mapping.external))
     }
-
-    /// Writes down what routes and policy say, as far as they were asked.
-    fn note_policy(
-        &self,
-        trace: &mut Trace,
-        aim: &super::open::Aim,
-        server: ServerId,
-        zone: u8,
-        tuple: &Tuple,
-    ) {
-        let real = self.snapshot.servers.get(usize::from(server.0));
-        let real = real.and_then(Option::as_ref).map(|real| real.address);
-        let to = real.unwrap_or(aim.via);
-        let Ok(forth) = plan::way(&self.snapshot, to) else {
-            return;
-        };
-        trace.steps.push(Step::Route {
-            to,
-            port: forth.hop.port,
-            zone: forth.zone,
-            via: forth.neighbour,
-        });
-        let Ok(back) = plan::way(&self.snapshot, tuple.src) else {
-            return;
-        };
-        trace
-            .steps
-            .push(Step::SourceRoute(back.hop.port, back.zone));
-        if back.zone != zone {
-            return;
-        }
-        let decision = self.snapshot.firewall.decide(zone, forth.zone, tuple);
-        trace.steps.push(Step::Policy {
-            from: zone,
-            to: forth.zone,
-            allow: decision.allow,
-            rule: decision.service,
-            published: aim.inbound.published,
-        });
-    }
-
-    fn hop(&self, way: &Way) -> Option<Hop> {
-        let port = plan::port(&self.snapshot, way.hop.port)?;
-        let known = self.neighbours.find(way.hop.port, way.neighbour);
-        Some(Hop {
-            port: way.hop.port,
-            mtu: port.mtu,
-            address: Some(way.neighbour),
-            // One that is not known is asked for.
-            reach: known.map_or(Reach::Wait, |id| self.neighbours.reach(id, self.now)),
-        })
-    }
-
-    /// As [`obstacle`](Worker::obstacle).
-    fn trace_obstacle(&self, trace: &mut Trace, parsed: &Parsed, hop: &Hop) -> Option<DropReason> {
-        if parsed.ttl <= 1 {
-            return Some(DropReason::TtlExceeded);
-        }
-        if parsed.ip_len() > hop.mtu && parsed.dont_fragment(&trace.frame) {
-            return Some(DropReason::TooBig);
-        }
-        if let Some(address) = hop.address {
-            let mac = match hop.reach {
-                Reach::At(mac) => Some(mac),
-                Reach::Wait | Reach::Unreachable => None,
-            };
-            trace.steps.push(Step::Neighbour { address, mac });
-        }
-        (hop.reach == Reach::Unreachable).then_some(DropReason::NeighbourUnresolved)
-    }
-}
-
-/// The next link of a packet.
-struct Hop {
-    port: PortId,
-    mtu: u16,
-    address: Option<IpAddr>,
-    reach: Reach,
 }

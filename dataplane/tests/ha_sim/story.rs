@@ -226,6 +226,7 @@ fn balance(setup: &mut Setup, node: usize) {
             members: vec![ServerId(1), ServerId(2)],
         }],
         persistence: None,
+        redirect: None,
         snat_pool: None,
         timeouts: 0,
         clamp_mss: None,

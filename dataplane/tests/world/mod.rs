@@ -6,6 +6,7 @@
 
 pub mod packet;
 pub mod pair;
+pub mod redirecting;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -90,6 +91,8 @@ pub struct Setup {
     pub secret: [u64; 4],
     /// What its clock says at the start, milliseconds.
     pub start: u32,
+    /// The time of day then, of nodes that share cookies.
+    pub clock: u32,
     pub groups: Groups,
     /// A third zone.
     pub extra_zone: Option<String>,
@@ -149,6 +152,7 @@ impl Default for Setup {
             boot: None,
             secret: [1, 2, 3, 4],
             start: 0,
+            clock: 0,
             groups: Groups::default(),
             extra_zone: None,
         }
@@ -308,6 +312,7 @@ impl World {
                 publisher,
                 loads,
                 secret: setup.secret,
+                cookies: pair::cookies(setup),
                 ha: setup.node.map(|node| pair::parts(node, setup)),
             };
             workers.push(Worker::new(MemoryIo::new(3), &mut Heap, parts, setup.start).unwrap());

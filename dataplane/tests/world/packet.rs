@@ -42,6 +42,18 @@ pub fn tcp(src: &str, sport: u16, dst: &str, dport: u16, flags: u8, seq: u32, ac
     Spec::new(src, dst, proto::TCP, body).summed(16)
 }
 
+/// A TCP segment with data, its checksum right.
+pub fn segment(
+    [from, to]: [(&str, u16); 2],
+    flags: u8,
+    (seq, ack): (u32, u32),
+    data: &[u8],
+) -> Spec {
+    let mut spec = tcp(from.0, from.1, to.0, to.1, flags, seq, ack);
+    spec.body.extend(data);
+    spec.summed(16)
+}
+
 /// An echo request (or reply), of the family of its addresses.
 pub fn echo(src: &str, dst: &str, id: u16, reply: bool) -> Spec {
     let v6 = ip(src).is_ipv6();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::io::{DeviceId, Frame};
@@ -41,6 +42,14 @@ pub fn parts(node: u8, setup: &Setup) -> HaParts {
         sync: true,
         heartbeat_ms: 20,
         dead_after: 5,
+    }
+}
+
+/// What its connections without a session are known by.
+pub fn cookies(setup: &Setup) -> Cookies {
+    match setup.node {
+        Some(_) => Cookies::shared(&[7; 32], None, setup.clock.wrapping_sub(setup.start)),
+        None => Cookies::new([setup.secret[0], setup.secret[1]]),
     }
 }
 

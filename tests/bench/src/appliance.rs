@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sluice_control::compile::{DeviceFacts, Registry, compile, layout};
 use sluice_control::config::{Config, Source as Text};
+use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::handoff::Rings;
 use sluice_dataplane::host;
 use sluice_dataplane::io::memory::Heap;
@@ -59,6 +60,7 @@ impl<I: Io> Appliance<I> {
                 publisher,
                 loads: Loads::new(&mut Heap, tally, others)?,
                 secret: [1, 2, 3, 4],
+                cookies: Cookies::new([1, 2]),
                 ha: None,
             };
             workers.push(Worker::new(io, memory, parts, 0)?);
