@@ -39,12 +39,14 @@ pub fn restate(
         if !vs.tiers.iter().any(concerned) {
             continue;
         }
+        let sorry = registry.server_by_name(&format!("sorry:{}", wanted.name));
         // Which groups are in use follows from who is up.
         vs.tiers = tiers::tiers(
             wanted.scheduler,
             &pools[wanted.pool.0],
             wanted.backup_pool.map(|pool| &pools[pool.0]),
-            registry.server_by_name(&format!("sorry:{}", wanted.name)),
+            // The name stays when the server goes.
+            wanted.sorry_server.as_ref().and(sorry),
             (&restated.servers, ramps),
         );
     }
