@@ -231,6 +231,7 @@ impl DataPlane {
             .map(|&core| Tally::new(&mut near(core), layout.servers));
         let tallies = tallies.collect::<Result<Vec<_>, _>>()?;
         let boards: Vec<_> = tallies.iter().map(Tally::board).collect();
+        let controller = controller.with_boards(boards.clone());
         let rings = Rings::<Mbuf>::mesh(cores.workers.len() as u16);
         let each = rings
             .into_iter()

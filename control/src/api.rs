@@ -33,6 +33,7 @@ mod state;
 mod stats;
 mod status;
 mod terms;
+mod tiers;
 mod trace;
 
 use axum::Router;
@@ -81,6 +82,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(ha::read))
         .routes(routes!(ha::hand_over))
         .routes(routes!(health::read))
+        .routes(routes!(tiers::list))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(sessions::count))
         .routes(routes!(sessions::top))

@@ -27,6 +27,8 @@ mod state;
 mod stats;
 mod status;
 mod survey;
+mod tiers;
+mod tiers_view;
 mod touched;
 mod trace;
 mod transaction;
@@ -39,6 +41,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sluice_dataplane::host::{self as queues, HostEnd};
 use sluice_dataplane::io::DeviceId;
+use sluice_dataplane::lb::loads;
 use sluice_dataplane::mailbox::{Event, FromWorker, RequestId, WorkerEnd, mailbox};
 use sluice_dataplane::published::{Published, Publisher};
 use sluice_dataplane::snapshot::{PortId, Snapshot};
@@ -65,6 +68,7 @@ pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 pub use survey::{
     AddressUse, Group, GroupBy, Order, Question, SessionCount, SnatUse, Top, WorkerUse,
 };
+pub use tiers_view::{Taker, TierServer, TierView, Tiers};
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
@@ -137,6 +141,9 @@ pub struct Controller {
     scripts: Option<ScriptRunner>,
     watches: passive::Watches,
     ramps: Ramps,
+    tiers_seen: tiers::Seen,
+    /// What workers count of sessions by real server; none where they don't run.
+    boards: Vec<loads::Board>,
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerLink>,
     published: Arc<Published>,
@@ -214,6 +221,8 @@ impl Controller {
             scripts: None,
             watches: passive::Watches::new(now),
             ramps: Ramps::default(),
+            tiers_seen: tiers::Seen::new(now),
+            boards: Vec::new(),
             snapshot,
             workers: links,
             published,
@@ -323,6 +332,7 @@ impl Controller {
         self.take_checks();
         self.look_at_connections(now);
         self.follow_health(now);
+        self.look_at_tiers(now);
         self.finish_adoptions(now);
         let late = |(&request, pending): (&RequestId, &Pending)| {
             (pending.deadline <= now || pending.answer.is_closed()).then_some(request)

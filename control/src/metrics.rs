@@ -8,11 +8,12 @@
 mod checks;
 mod families;
 mod flows;
+mod tiers;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::published::{PortCounter, WorkerCounter};
 
-use crate::controller::{Class, DeviceStats, Health, PortStats, Stats, Status, WorkerStats};
+use crate::controller::{Class, DeviceStats, Health, PortStats, Stats, Status, Tiers, WorkerStats};
 use crate::health::Verdict;
 use families::{Families, Family};
 use flows::{SERVER, SERVICE, flows};
@@ -41,7 +42,12 @@ fn float(count: u64) -> f64 {
 ///
 /// # Errors
 /// As [`Families::text`].
-pub fn text(stats: &Stats, status: &Status, health: &Health) -> prometheus::Result<String> {
+pub fn text(
+    stats: &Stats,
+    status: &Status,
+    health: &Health,
+    tiers: &[Tiers],
+) -> prometheus::Result<String> {
     let mut families = Families::default();
     node(&mut families, stats, status);
     for (number, worker) in stats.workers.iter().enumerate() {
@@ -95,6 +101,7 @@ pub fn text(stats: &Stats, status: &Status, health: &Health) -> prometheus::Resu
         }
     }
     checks::checks(&mut families, health);
+    tiers::tiers(&mut families, tiers);
     let kinds = [
         ("service", stats.services.len()),
         ("server", stats.servers.len()),

@@ -233,6 +233,11 @@ pub(crate) enum Show {
     Neighbours,
     /// Connected networks and static routes
     Routes,
+    /// Who takes new sessions of virtual servers: priority groups, backup pool, sorry server, redirect
+    Tiers {
+        /// Of this virtual server
+        virtual_server: Option<String>,
+    },
     /// The configuration in use, or a part of it, as pool/web or route/0.0.0.0/0
     Config {
         /// A part, as it is named below /api/v1/config

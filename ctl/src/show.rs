@@ -54,10 +54,14 @@ pub(crate) fn show(
             differences(changes.into_iter().flatten(), out)
         }
         Show::Pools => pools(&answer, out),
-        Show::Health { .. } => {
+        Show::Health { .. } | Show::Tiers { .. } => {
             let (columns, row) = rows::of(what);
-            let checks = rows::checks(list(&answer, "servers"));
-            let rows = checks.iter().enumerate().map(|(at, item)| row(at, item));
+            let items = list(&answer, key.unwrap_or_default());
+            let parts = match what {
+                Show::Tiers { .. } => rows::tiers(items),
+                _ => rows::checks(items),
+            };
+            let rows = parts.iter().enumerate().map(|(at, item)| row(at, item));
             Ok(table(columns, rows, out)?)
         }
         _ => {
@@ -94,6 +98,7 @@ fn path(what: &Show) -> String {
         Show::Openapi => "/openapi.json",
         Show::Neighbours => "/neighbours",
         Show::Routes => "/routes",
+        Show::Tiers { .. } => "/tiers",
         Show::Revisions => "/config/revisions",
         Show::Diff {
             revision: Some(revision),
@@ -115,6 +120,10 @@ fn query(what: &Show) -> Vec<(&'static str, String)> {
         Show::Health { pool, health } => {
             query.extend(pool.clone().map(|pool| ("pool", pool)));
             query.extend(health.clone().map(|health| ("health", health)));
+        }
+        Show::Tiers { virtual_server } => {
+            let name = virtual_server.clone();
+            query.extend(name.map(|name| ("virtual_server", name)));
         }
         Show::Audit { limit } => query.push(("limit", limit.to_string())),
         Show::Events => query.push(("limit", "1000".to_owned())),
@@ -142,6 +151,7 @@ fn key(what: &Show) -> Option<&'static str> {
         Show::Audit { .. } => "records",
         Show::Neighbours => "neighbours",
         Show::Routes => "routes",
+        Show::Tiers { .. } => "virtual_servers",
         Show::Revisions => "revisions",
         _ => return None,
     })

@@ -24,6 +24,7 @@ const COMMANDS: &[&str] = &[
     "show pools",
     "show neighbours",
     "show routes",
+    "show tiers",
     "show events",
     "show logs --level warn",
     "show syslog",

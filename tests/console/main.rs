@@ -195,6 +195,7 @@ fn overview(console: &mut Console) {
 fn drain(console: &mut Console, load: &Load) {
     console.view("Virtual servers");
     console.browser.await_text("203.0.113.80:80");
+    console.browser.await_text("New sessions go to: pool");
     console.picture("servers");
     console.browser.click("button", "Drain web/in11");
     // Nothing happens before it is confirmed.

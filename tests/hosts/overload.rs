@@ -1,7 +1,10 @@
 //! Servers that are full, and connections that expire, as kernels and nginx see them.
 
+use std::net::{SocketAddr, TcpStream};
+
 use sluice_tests::lab::{Host, Lab};
 use sluice_tests::servers::Nginx;
+use sluice_tests::wait;
 
 use crate::{VIP, virtual_server};
 
@@ -32,6 +35,18 @@ fn what_a_full_server_cannot_take_goes_to_the_backup_and_then_to_the_sorry_serve
     );
     let names = client.python("full_servers.py", &[VIP]);
     assert_eq!(names.trim(), "in11 in11 in12 in13 in13 in11");
+    // Who takes new sessions is known from what workers count: two that are open fill the pool.
+    let taker = |wanted: &str| {
+        let tiers = sluice.json("/api/v1/tiers?virtual_server=web");
+        tiers["virtual_servers"][0]["taker"] == wanted
+    };
+    wait::expect("the pool to have room", || taker("pool"));
+    let vip = SocketAddr::new(VIP.parse().expect("an address"), 80);
+    let connect = || TcpStream::connect(vip).expect("a connection");
+    let held = client.namespace().inside(|| [connect(), connect()]);
+    wait::expect("the pool to be full", || taker("backup"));
+    drop(held);
+    wait::expect("it to have room again", || taker("pool"));
     let stats = sluice.json("/api/v1/stats");
     let overflowed = stats["services"][0]["sessions_overflowed"].as_u64();
     assert!(overflowed >= Some(3), "{}", stats["services"]);

@@ -98,6 +98,10 @@ fn clients_are_sent_elsewhere_while_there_is_no_server_and_served_once_there_is(
         assert_eq!(client.python("tcp_stray.py", arguments).trim(), "silence");
     }
 
+    let tiers = sluice.json("/api/v1/tiers");
+    for of in tiers["virtual_servers"].as_array().expect("both") {
+        assert_eq!(of["taker"], "redirect", "{tiers}");
+    }
     let total = sluice.stats().total();
     let stats = sluice.json("/api/v1/stats");
     let redirects = stats["services"][0]["http_redirects"].as_u64();

@@ -21,7 +21,10 @@ pub(super) async fn read(State(handle): State<Handle>) -> Result<Response, Probl
     else {
         return Err(mismatch());
     };
-    let text = text(&stats, &status, &health).map_err(|why| {
+    let Outcome::Tiers(tiers) = handle.call(Action::ListTiers).await? else {
+        return Err(mismatch());
+    };
+    let text = text(&stats, &status, &health, &tiers).map_err(|why| {
         let title = "The metrics cannot be written";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).detail(why)
     })?;

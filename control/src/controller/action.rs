@@ -19,6 +19,7 @@ use super::state::{DeviceState, DropState, PortState, WorkerState};
 use super::stats::Stats;
 use super::status::Status;
 use super::survey::{Question, SessionCount, SnatUse, Top};
+use super::tiers_view::Tiers;
 use crate::capture::{Capture, CaptureView, NewCapture};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
@@ -87,6 +88,8 @@ pub enum Action {
     ListNeighbours,
     /// The routes.
     ListRoutes,
+    /// Who takes new sessions of virtual servers.
+    ListTiers,
     /// What would become of a packet.
     Trace(Box<TraceQuery>),
     /// Where programs speak by the data plane's ports.
@@ -170,6 +173,8 @@ pub enum Outcome {
     Neighbours(Vec<Neighbour>),
     /// Of [`Action::ListRoutes`].
     Routes(Vec<Route>),
+    /// Of [`Action::ListTiers`].
+    Tiers(Vec<Tiers>),
     /// Of [`Action::Trace`].
     Trace(Box<TraceView>),
     /// Of [`Action::StartCapture`] and [`Action::StopCapture`].

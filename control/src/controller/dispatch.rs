@@ -38,6 +38,7 @@ impl Controller {
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
+            Action::ListTiers => Ok(Outcome::Tiers(self.tiers(now))),
             Action::ListWorkers => Ok(Outcome::Workers(self.worker_states())),
             Action::ListDrops => Ok(Outcome::Drops(self.drop_states())),
             Action::ListPorts => Ok(Outcome::Ports(self.port_states(now))),

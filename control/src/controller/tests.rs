@@ -3,6 +3,7 @@
 mod health;
 mod passive;
 mod questions;
+mod tiers;
 mod transactions;
 
 use sluice_dataplane::published::{FlowCounter, PortCounter, Slot, WorkerCounter};

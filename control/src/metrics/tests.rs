@@ -29,7 +29,10 @@ fn page(controller: &mut Controller) -> String {
     let Outcome::Health(health) = ask(controller, Action::Health(HealthFilter::default())) else {
         panic!("no health");
     };
-    text(&stats, &status, &health).expect("no family is empty")
+    let Outcome::Tiers(tiers) = ask(controller, Action::ListTiers) else {
+        panic!("no tiers");
+    };
+    text(&stats, &status, &health, &tiers).expect("no family is empty")
 }
 
 /// Values by name and labels, as they stand in the text.

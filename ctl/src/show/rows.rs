@@ -1,6 +1,6 @@
 //! Columns of tables, and how a row of an answer fills them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::table::{Column, cell, duration, number};
@@ -253,6 +253,43 @@ pub(super) fn of(what: &Show) -> Rows {
                 row
             },
         ),
+        Show::Tiers { .. } => (
+            &[
+                ("virtual server", false),
+                ("tier", false),
+                ("priorities", false),
+                ("in use since", false),
+                ("servers", true),
+                ("available", true),
+                ("wanted", true),
+                ("full", true),
+                ("sessions", true),
+                ("why not those before", false),
+            ],
+            |_, row| {
+                let tier = &row["tier"];
+                let servers = tier["servers"].as_array();
+                let sessions = servers.into_iter().flatten();
+                let sessions: u64 = sessions.map(|it| number(&it["sessions"])).sum();
+                let counted = |count: String| servers.map_or("-".to_owned(), |_| count);
+                let name = match &tier["pool"] {
+                    Value::String(pool) => format!("{} {pool}", cell(&tier["kind"])),
+                    _ => cell(&tier["kind"]),
+                };
+                vec![
+                    cell(&row["virtual_server"]),
+                    name,
+                    cell(&tier["priorities"]),
+                    cell(&row["since"]),
+                    counted(servers.map_or(0, Vec::len).to_string()),
+                    cell(&tier["available"]),
+                    cell(&row["min_up"]),
+                    cell(&tier["full"]),
+                    counted(sessions.to_string()),
+                    cell(&row["why"]),
+                ]
+            },
+        ),
         Show::Routes => (
             &[("to", false), ("via", false), ("port", false)],
             |_, route| cells(route, &["to", "via", "port"]),
@@ -282,6 +319,32 @@ pub(super) fn checks<'a>(servers: impl Iterator<Item = &'a Value>) -> Vec<Value>
             let mut row = server.clone();
             row["check"] = check;
             row
+        })
+    });
+    rows.collect()
+}
+
+/// A row for each tier of each virtual server, and one for a redirect or nobody, if that is what takes its
+/// sessions. What is known of the one in use stands with it.
+pub(super) fn tiers<'a>(virtual_servers: impl Iterator<Item = &'a Value>) -> Vec<Value> {
+    let rows = virtual_servers.flat_map(|of| {
+        let mut tiers = of["tiers"].as_array().cloned().unwrap_or_default();
+        if tiers.iter().all(|tier| tier["in_use"] != true) {
+            tiers.push(json!({ "kind": of["taker"], "in_use": true }));
+        }
+        tiers.into_iter().enumerate().map(move |(at, tier)| {
+            let in_use = tier["in_use"] == true;
+            let here = |key: &str, shown: bool| match shown {
+                true => of[key].clone(),
+                false => Value::Null,
+            };
+            json!({
+                "virtual_server": of["virtual_server"],
+                "since": here("since", in_use),
+                "why": here("why", in_use),
+                "min_up": here("min_up", at == 0),
+                "tier": tier,
+            })
         })
     });
     rows.collect()

@@ -4,8 +4,8 @@ import { announce, done, failed } from "../announce.js";
 import { get, getIfThere, path, request } from "../api.js";
 import { confirm } from "../dialog.js";
 import { rates } from "../counters.js";
-import { card, fill, h, head, problem } from "../dom.js";
-import { bits, count, endpoint, rate, words } from "../format.js";
+import { card, fill, h, head, problem, setText } from "../dom.js";
+import { bits, count, endpoint, moment, rate, words } from "../format.js";
 import { refresh, subscribe } from "../poll.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
@@ -18,6 +18,15 @@ const STATES = {
   down: ["down", "bad"],
 };
 
+/** Who takes new sessions of a virtual server. */
+const TAKERS = {
+  pool: ["pool", "good"],
+  backup: ["backup pool", "warn"],
+  sorry: ["sorry server", "warn"],
+  redirect: ["nobody, clients are redirected", "bad"],
+  nobody: ["nobody", "bad"],
+};
+
 function mount(main) {
   const body = h("div", { class: "stack" }, h("p", { class: "soft" }, "Reading the configuration…"));
   fill(main, head("Virtual servers"), body);
@@ -26,6 +35,13 @@ function mount(main) {
   let gone = false;
   // What checks have found, by pool and name; null where nothing is checked.
   let found = null;
+  // Who takes new sessions, by virtual server.
+  let takers = new Map();
+
+  async function take() {
+    const answer = await getIfThere("/tiers");
+    takers = new Map((answer?.virtual_servers ?? []).map((tiers) => [tiers.virtual_server, tiers]));
+  }
 
   async function check() {
     const answer = await getIfThere("/health");
@@ -35,7 +51,7 @@ function mount(main) {
 
   async function load() {
     try {
-      const [config] = await Promise.all([get("/config"), check()]);
+      const [config] = await Promise.all([get("/config"), check(), take()]);
       if (gone) return;
       update = show(body, config, found !== null);
     } catch (error) {
@@ -47,11 +63,12 @@ function mount(main) {
     // Another epoch is another configuration.
     if (feed.status.epoch !== epoch) {
       epoch = feed.status.epoch;
-      load().then(() => update(feed, found));
+      load().then(() => update(feed, found, takers));
     } else {
-      update(feed, found);
+      update(feed, found, takers);
       // Shown at the next step; a failure of it is one of the connection, and shown there.
       if (found) check().catch(() => {});
+      take().catch(() => {});
     }
   });
   return () => {
@@ -65,8 +82,9 @@ function show(body, config, checked) {
   const pools = new Map((config.pool ?? []).map((pool) => [pool.name, pool]));
   const used = new Set();
   const sections = (config.virtual_server ?? []).map((virtual) => {
-    used.add(virtual.pool);
-    return virtualServer(virtual, pools.get(virtual.pool), checked);
+    const both = [virtual.pool, virtual.backup_pool].filter((name) => name !== undefined && name !== null);
+    both.forEach((name) => used.add(name));
+    return virtualServer(virtual, both.map((name) => pools.get(name)), checked);
   });
   const unused = [...pools.values()].filter((pool) => !used.has(pool.name));
   sections.push(...unused.map((pool) => lonelyPool(pool, checked)));
@@ -75,26 +93,49 @@ function show(body, config, checked) {
   } else {
     fill(body, sections.map((section) => section.element));
   }
-  return (feed, found) => sections.forEach((section) => section.update(feed, found));
+  return (feed, found, takers) => sections.forEach((section) => section.update(feed, found, takers));
 }
 
-function virtualServer(virtual, pool, checked) {
+function virtualServer(virtual, pools, checked) {
   const facts = h("p", { class: "soft" });
-  const list = realServers(pool, checked);
+  const badge = h("span");
+  const taker = h("span", { class: "soft" });
+  const lists = pools.map((pool) => realServers(pool, checked));
   const address = endpoint(virtual.address, virtual.port);
   const sessions = h("a", { href: link("sessions", { service: virtual.name }) }, "Sessions", h("span", { class: "unseen" }, ` of ${virtual.name}`));
   const how = [virtual.protocol, words(virtual.mode ?? "dnat"), words(virtual.scheduler ?? "round_robin"), virtual.persistence ? "persistent" : null];
   const element = card(virtual.name, sessions,
     h("p", {}, h("code", {}, address), ` · ${how.filter(Boolean).join(" · ")} · pool ${virtual.pool}`),
-    facts, list.element);
+    h("p", {}, "New sessions go to: ", badge, " ", taker),
+    facts,
+    lists.flatMap((list, at) => [at > 0 ? h("p", { class: "soft" }, `Backup pool ${virtual.backup_pool}:`) : null, list.element]));
   return {
     element,
-    update(feed, found) {
+    update(feed, found, takers) {
       const service = feed.stats.services.find((one) => one.kind === "virtual_server" && one.name === virtual.name);
       if (service) facts.textContent = numbers(service, rates(feed, "services"));
-      list.update(feed, found);
+      const tiers = takers.get(virtual.name);
+      if (tiers) {
+        const [text, kind] = TAKERS[tiers.taker] ?? [tiers.taker, ""];
+        badge.className = `badge ${kind}`;
+        setText(badge, text);
+        setText(taker, takes(tiers));
+      }
+      lists.forEach((list) => list.update(feed, found));
     },
   };
+}
+
+/** Which priority groups, since when, how many servers of how many, and why nobody before. */
+function takes(tiers) {
+  const groups = tiers.tiers.find((tier) => tier.in_use)?.priorities ?? [];
+  const parts = [
+    groups.length > 1 || groups[0] > 0 ? `priority ${groups.join(", ")}` : null,
+    `since ${moment(tiers.since)}`,
+    `${tiers.available} of the pool's servers available, ${tiers.min_up} wanted`,
+    tiers.why || null,
+  ];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function lonelyPool(pool, checked) {
