@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sluice_control::logs::Directives;
 
 const ABOUT: &str =
     "A Layer-4 session appliance: NAT, load balancing and firewalling on DPDK ports.";
@@ -30,7 +31,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the appliance and stay in the foreground
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check a configuration without starting anything
     Check(CheckArgs),
     /// What `run` starts for health checks of type `script`; of no use by itself
@@ -54,9 +55,9 @@ pub(crate) struct RunArgs {
     /// Lines on standard error: for people, or JSON for machines
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// What to log: error, warn, info, debug, trace, or by module
-    #[arg(long, env = "SLUICE_LOG", default_value = "info")]
-    pub(crate) log: String,
+    /// What to log: error, warn, info, debug, trace or off, or MODULE=LEVEL, with commas between
+    #[arg(long, env = "SLUICE_LOG", default_value_t = Directives::default())]
+    pub(crate) log: Directives,
 }
 
 /// Arguments of `sluice check`.

@@ -24,7 +24,6 @@ use sluice_dpdk::{
     PoolConfig, PoolError, SpecError,
 };
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -136,12 +135,11 @@ pub(crate) fn run(arguments: &RunArgs) -> ExitCode {
 
 /// Lines go to standard error, to those who ask the API, and to syslog servers.
 fn log(arguments: &RunArgs, logs: &Logs) {
-    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let log = tracing_subscriber::registry()
-        .with(filter)
+        .with(logs.filter(&arguments.log))
         .with(logs.layer());
     match arguments.log_format {
         LogFormat::Text => log.with(lines.with_target(false)).init(),

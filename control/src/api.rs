@@ -18,6 +18,7 @@ mod extract;
 mod guard;
 mod ha;
 mod health;
+mod level;
 mod logs;
 mod metrics;
 mod neighbours;
@@ -122,6 +123,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(logs::list))
         .routes(routes!(logs::stream))
         .routes(routes!(logs::servers))
+        .routes(routes!(level::read, level::set))
         .routes(routes!(access::login))
         .routes(routes!(access::logout))
         .routes(routes!(access::who_am_i))

@@ -5,6 +5,7 @@
 //! Workers don't log at all.
 
 mod layer;
+mod level;
 mod ring;
 mod sender;
 mod syslog;
@@ -19,8 +20,12 @@ use serde::Serialize;
 use crate::config::{Log, Syslog};
 
 pub use layer::LogLayer;
+pub use level::{DirectiveError, Directives, Filter, LogLevel, NewLogLevel};
 pub use ring::{Level, Line, Lines};
 
+pub(crate) use level::{Fixed, Turn};
+
+use level::Switch;
 use sender::Sender;
 
 /// Where log lines go. Clones lead to the same places.
@@ -31,6 +36,7 @@ pub struct Logs {
 
 #[derive(Debug, Default)]
 struct Inner {
+    level: Switch,
     lines: Lines,
     senders: Mutex<Vec<(Syslog, Sender)>>,
     /// What servers had of lines before they were changed, or taken out, by name.
@@ -71,6 +77,35 @@ impl Logs {
     /// What puts lines in here, for a subscriber.
     pub fn layer(&self) -> LogLayer {
         LogLayer::new(self.clone())
+    }
+
+    /// What decides how much is logged, for a subscriber, before all other layers. The level of the one
+    /// that was made last can be changed.
+    pub fn filter(&self, at_start: &Directives) -> Filter {
+        self.inner.level.filter(at_start)
+    }
+
+    /// What is logged; `None` if no [`filter`](Self::filter) was made.
+    pub fn level(&self) -> Option<LogLevel> {
+        self.inner.level.view()
+    }
+
+    /// Logs this from now on. The [`Turn`] is for [`end_level`](Self::end_level), which is to be called
+    /// when `time` is over.
+    ///
+    /// # Errors
+    /// [`Fixed`]: no filter was made, or its subscriber is gone.
+    pub(crate) fn set_level(
+        &self,
+        directives: Directives,
+        time: Option<Duration>,
+    ) -> Result<(LogLevel, Turn), Fixed> {
+        self.inner.level.set(directives, time)
+    }
+
+    /// Logs what was logged at the start, unless the level was set again meanwhile; whether it was so.
+    pub(crate) fn end_level(&self, turn: Turn) -> bool {
+        self.inner.level.end(turn)
     }
 
     /// The latest lines.

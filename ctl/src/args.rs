@@ -22,6 +22,7 @@ Examples:
   sluicectl set route/0.0.0.0/0 via=203.0.113.253 --confirm 60
   sluicectl sessions top --by server
   sluicectl watch logs --level warn
+  sluicectl log-level debug --seconds 600
   sluicectl capture -w - host 192.0.2.7 | tshark -r -
   sluicectl ping 10.0.0.11
   sluicectl trace -i outside --source 198.51.100.9 --destination 203.0.113.80 --destination-port 80
@@ -86,6 +87,14 @@ pub(crate) enum Command {
     /// Print what happens, as it happens
     #[command(subcommand)]
     Watch(Watch),
+    /// Log more, or less: log-level info,sluice_control::health=debug --seconds 600
+    LogLevel {
+        /// error, warn, info, debug, trace or off, or MODULE=LEVEL, with commas between
+        directives: String,
+        /// After so many seconds it is again what it was at the start
+        #[arg(long)]
+        seconds: Option<u32>,
+    },
     /// Capture packets, to a file or a pipe
     Capture(Capture),
     /// Captures that were begun by the API or the console
@@ -208,6 +217,8 @@ pub(crate) enum Show {
     },
     /// Syslog servers, and whether lines reach them
     Syslog,
+    /// How much is logged
+    LogLevel,
     /// Who I am to the appliance
     Whoami,
     /// Users, or one of them

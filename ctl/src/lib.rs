@@ -55,6 +55,10 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Handover { duty } => ha::hand_over(&client, *duty, asked.json, out),
         Command::Sessions(what) => sessions::sessions(&client, what, asked.json, out),
         Command::Watch(what) => watch::watch(&client, what, asked.json, out),
+        Command::LogLevel {
+            directives,
+            seconds,
+        } => tools::log_level(&client, directives, *seconds, asked.json, out),
         Command::Capture(what) => tools::capture(&client, what, out),
         Command::Captures(what) => tools::captures(&client, what, asked.json, out),
         Command::SupportBundle { write } => tools::support_bundle(&client, write, out),

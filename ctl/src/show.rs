@@ -42,7 +42,7 @@ pub(crate) fn show(
         Show::Status => status(&answer, out),
         Show::Drops { all } => drops(&answer, *all, out),
         Show::Ha => crate::ha::show(&answer, out),
-        Show::Certificate | Show::Whoami | Show::Users { name: Some(_) } => {
+        Show::Certificate | Show::LogLevel | Show::Whoami | Show::Users { name: Some(_) } => {
             properties(&answer, out)
         }
         Show::Device { .. } => device(&answer, out),
@@ -88,6 +88,7 @@ fn path(what: &Show) -> String {
         Show::Events => "/events",
         Show::Logs { .. } => "/logs",
         Show::Syslog => "/logs/syslog",
+        Show::LogLevel => "/logs/level",
         Show::Whoami => "/whoami",
         Show::Users { name: None } => "/users",
         Show::Users { name: Some(name) } => return format!("/users/{}", escaped(name)),
@@ -206,7 +207,7 @@ fn drops(answer: &Value, all: bool, out: &mut dyn Write) -> Result<(), Failure> 
 }
 
 /// One value a line.
-fn properties(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn properties(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
     for (key, value) in answer.as_object().into_iter().flatten() {
         let key = key.replace('_', " ");
         match value.as_object() {

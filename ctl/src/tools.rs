@@ -1,4 +1,4 @@
-//! `sluicectl capture`, `captures`, `trace` and `support-bundle`.
+//! `sluicectl capture`, `captures`, `trace`, `log-level` and `support-bundle`.
 
 use std::fs::File;
 use std::io::{BufRead, Write};
@@ -9,6 +9,7 @@ use ureq::http::Method;
 
 use crate::args::{Capture, Captures, Trace};
 use crate::client::{Body, Client, Failure};
+use crate::show::properties;
 use crate::table::{cell, list, number, table};
 
 /// Captures to a file, or to `out`, of which the reader may go away at any time, and the capture with it.
@@ -112,6 +113,25 @@ pub(crate) fn captures(
     };
     table(&columns, rows, out)?;
     Ok(())
+}
+
+/// Sets how much is logged, and says what that is now.
+pub(crate) fn log_level(
+    client: &Client,
+    directives: &str,
+    seconds: Option<u32>,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut wanted = json!({ "directives": directives });
+    set(&mut wanted, "seconds", seconds);
+    let body = Body::json(&wanted);
+    let level = client.send(&Method::PUT, "/logs/level", &[], Some(body))?;
+    if as_json {
+        writeln!(out, "{level:#}")?;
+        return Ok(());
+    }
+    properties(&level, out)
 }
 
 /// Fetches the support bundle.

@@ -28,6 +28,8 @@ const COMMANDS: &[&str] = &[
     "show events",
     "show logs --level warn",
     "show syslog",
+    "show log-level",
+    "log-level debug --seconds 60",
     "show sessions",
     "show config",
     "show config pool/web",

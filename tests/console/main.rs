@@ -267,6 +267,21 @@ fn events_and_logs(console: &mut Console) {
     console.picture("logs");
     console.browser.choose("Level", "error");
     console.browser.await_text("No line is as bad as that.");
+    console.browser.fill("textbox", "What is logged", "inof");
+    console.browser.click("button", "Set");
+    console.browser.await_text("is no level; write error");
+    let refused = console.browser.complaints();
+    assert!(refused.iter().all(|one| one.contains("422")), "{refused:?}");
+    console
+        .browser
+        .fill("textbox", "What is logged", "info,sluice_control=debug");
+    console
+        .browser
+        .fill("textbox", "For how many seconds", "600");
+    console.browser.click("button", "Set");
+    console.browser.await_text(
+        "Logged is info,sluice_control=debug; at the start it was info. It is info again in",
+    );
 }
 
 /// Opens the editor, and puts its text through a function of the page.

@@ -65,7 +65,7 @@ pub(super) struct Servers {
 
 /// Log lines
 ///
-/// The last two thousand are remembered. What is logged at all is up to `sluice run --log`.
+/// The last two thousand are remembered. What is logged at all is up to `PUT /logs/level`.
 #[utoipa::path(get, path = "/logs", tag = "state", operation_id = "listLogs",
     params(Parameters), responses((status = 200, body = LogPage)))]
 pub(super) async fn list(

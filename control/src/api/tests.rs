@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::bind;
 use crate::config::{Api, Config, Source};
 use crate::controller::ActionError;
+use crate::logs::{Directives, Filter};
 use crate::security::Security;
 use crate::service::Service;
 use crate::testing::{FakeWorker, Running, WHOLE, controller, session};
@@ -26,6 +27,7 @@ struct Lab {
     service: Service,
     address: SocketAddr,
     file: tempfile::NamedTempFile,
+    _filter: Filter,
     _workers: Vec<Running>,
 }
 
@@ -57,10 +59,12 @@ fn lab_of(text: &str, security: Security, prepare: impl FnOnce(&mut [FakeWorker]
     let address = listener.local_addr().expect("its address");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), WHOLE).expect("room on the disk");
+    let filter = controller.logs().filter(&Directives::default());
     Lab {
         service: Service::start(controller, listener, security, file.path()).expect("a thread"),
         address,
         file,
+        _filter: filter,
         _workers: workers.into_iter().map(|worker| worker.spawn()).collect(),
     }
 }

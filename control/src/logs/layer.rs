@@ -15,6 +15,9 @@ const LONGEST: usize = 4096;
 /// Values of a line at most.
 const FIELDS: usize = 32;
 
+/// How targets of this program begin.
+const OURS: &str = "sluice";
+
 /// Puts what is logged into [`Logs`].
 #[derive(Debug)]
 pub struct LogLayer {
@@ -29,9 +32,15 @@ impl LogLayer {
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        // The libraries that carry lines to API and syslog would have more to say with each line that
+        // they carry, without an end.
+        let detail = *metadata.level() > tracing::Level::INFO;
+        if detail && !metadata.target().starts_with(OURS) {
+            return;
+        }
         let mut said = Said::default();
         event.record(&mut said);
-        let metadata = event.metadata();
         self.logs.take(Line {
             id: 0,
             time: crate::clock::now(),

@@ -222,3 +222,51 @@ fn lines_go_under_tls_to_a_server_that_is_trusted_and_to_no_other() {
         .expect("it comes");
     assert!(message.ends_with(" - last words"), "{message}");
 }
+
+#[test]
+fn the_level_follows_while_lines_come() {
+    let logs = Logs::default();
+    assert_eq!(logs.level(), None);
+    let parsed = |text: &str| text.parse::<Directives>().expect("good");
+    let subscriber = tracing_subscriber::registry()
+        .with(logs.filter(&parsed("warn")))
+        .with(logs.layer());
+    let ours = "sluice_control::logs::tests";
+    tracing::subscriber::with_default(subscriber, || {
+        // One place in the code: what it was told before must not stick.
+        let say = |text: &str| tracing::debug!("{text}");
+        let set = |text: &str| logs.set_level(parsed(text), None).expect("a filter");
+        say("1");
+        set("debug");
+        say("2");
+        set(&format!("error,{ours}=trace"));
+        say("3");
+        tracing::info!(target: "sluice", "4");
+        let (level, turn) = set(&format!("trace,{ours}=off"));
+        assert_eq!(level.at_start, "warn");
+        say("5");
+        tracing::trace!(target: "sluice", "6");
+        // Whoever carries lines must not make more of them.
+        tracing::debug!(target: "h2::codec", "7");
+        tracing::info!(target: "h2::codec", "8");
+        let (_, later) = set("debug");
+        assert!(!logs.end_level(turn), "it was set again");
+        say("9");
+        assert!(logs.end_level(later));
+        say("10");
+        tracing::warn!("11");
+    });
+    let lines = logs.lines().after(0, Level::Trace, 100);
+    let said: Vec<&str> = lines.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(said, ["2", "3", "6", "8", "9", "11"]);
+    let level = logs.level().expect("a filter");
+    assert_eq!(
+        (level.directives.as_str(), level.seconds_left),
+        ("warn", None)
+    );
+    assert_eq!(
+        logs.set_level(parsed("info"), None),
+        Err(Fixed),
+        "nobody logs"
+    );
+}

@@ -1,6 +1,7 @@
 // Events and logs: what happened to the appliance, and what it says about itself.
 
-import { get, getIfThere } from "../api.js";
+import { done } from "../announce.js";
+import { get, getIfThere, offers, request } from "../api.js";
 import { card, field, fill, h, head, problem, select } from "../dom.js";
 import { count, moment } from "../format.js";
 import { subscribe } from "../poll.js";
@@ -56,7 +57,8 @@ function mount(main) {
   fill(main, head("Events and logs"), message, h("div", { class: "stack" },
     card("Events", null, events.element),
     syslog,
-    card("Log", field("Level", level), lines.element)));
+    card("Log", field("Level", level), lines.element),
+    volume()));
 
   let known = [];
   let last = 0;
@@ -118,4 +120,49 @@ function mount(main) {
     gone = true;
     stop();
   };
+}
+
+/** How much is logged at all, and for how long. */
+function volume() {
+  const directives = h("input", { type: "text", name: "directives", autocomplete: "off", spellcheck: "false", required: true });
+  const seconds = h("input", { type: "text", inputmode: "numeric", name: "seconds", placeholder: "until it ends", autocomplete: "off" });
+  const state = h("p", { class: "soft", role: "status" });
+  const message = h("div");
+  const form = h("form", { "aria-label": "How much is logged", onsubmit: save },
+    h("div", { class: "fields" },
+      field("What is logged", directives, "error, warn, info, debug, trace or off, or MODULE=LEVEL, with commas between"),
+      field("For how many seconds", seconds)),
+    h("div", { class: "row end" }, h("button", { type: "submit", class: "primary" }, "Set")));
+  const element = card("How much is logged", null, state, form, message);
+  element.hidden = true;
+
+  function show(now) {
+    const left = now.seconds_left === undefined ? "" : ` It is ${now.at_start} again in ${now.seconds_left} s.`;
+    fill(state, `Logged is ${now.directives}; at the start it was ${now.at_start}.${left}`);
+    directives.value = now.directives;
+  }
+
+  async function save(event) {
+    event.preventDefault();
+    const body = { directives: directives.value };
+    if (seconds.value) body.seconds = Number(seconds.value);
+    try {
+      show((await request("PUT", "/logs/level", { body })).data);
+      fill(message);
+      done("What is logged was set.");
+    } catch (error) {
+      fill(message, problem(error));
+    }
+  }
+
+  (async () => {
+    if (!(await offers("/logs/level"))) return;
+    try {
+      show(await get("/logs/level"));
+      element.hidden = false;
+    } catch {
+      // This process does not log by level.
+    }
+  })();
+  return element;
 }

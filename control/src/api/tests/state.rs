@@ -89,3 +89,56 @@ fn every_drop_reason_has_a_sentence_and_ports_have_counters() {
     let servers = lab.get("/api/v1/logs/syslog").json();
     assert_eq!(servers, json!({ "servers": [] }));
 }
+
+#[test]
+fn how_much_is_logged_is_told_set_and_goes_back_by_itself() {
+    const LEVEL: &str = "/api/v1/logs/level";
+    let lab = lab();
+    let put = |body: Value| {
+        let kind = "Content-Type: application/json\r\n";
+        lab.ask("PUT", LEVEL, kind, &body.to_string())
+    };
+    let at_start = json!({ "directives": "info", "at_start": "info" });
+    assert_eq!(lab.get(LEVEL).json(), at_start);
+    let more = json!({ "directives": "warn,sluice_control::health=debug" });
+    let set = put(more.clone());
+    assert_eq!(set.status, 200, "{}", set.body);
+    let wanted = json!({ "directives": more["directives"], "at_start": "info" });
+    assert_eq!(
+        (set.json(), lab.get(LEVEL).json()),
+        (wanted.clone(), wanted.clone())
+    );
+    for (body, pointer) in [
+        (json!({ "directives": "inof" }), "/directives"),
+        (json!({ "directives": "" }), "/directives"),
+        (json!({ "directives": "debug", "seconds": 0 }), "/seconds"),
+        (
+            json!({ "directives": "debug", "seconds": 86_401 }),
+            "/seconds",
+        ),
+    ] {
+        let refused = put(body.clone());
+        assert_eq!(refused.status, 422, "{body}: {}", refused.body);
+        let fault = &refused.json()["errors"][0];
+        assert_eq!(fault["pointer"], pointer);
+        assert!(fault["remedy"].is_string(), "{fault}");
+    }
+    assert_eq!(put(json!({ "level": "debug" })).status, 422);
+    assert_eq!(lab.get(LEVEL).json(), wanted, "as before");
+    let short = put(json!({ "directives": "debug", "seconds": 1 })).json();
+    assert_eq!(short["directives"], "debug");
+    assert!(short["seconds_left"].is_u64(), "{short}");
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while lab.get(LEVEL).json() != at_start {
+        assert!(std::time::Instant::now() < end, "{}", lab.get(LEVEL).body);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let events = lab.get("/api/v1/events").json();
+    let events = events["events"].as_array().expect("a list");
+    let told: Vec<_> = events
+        .iter()
+        .filter(|it| it["kind"] == "logs.level")
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[0]["details"]["author"], "local");
+}
