@@ -11,6 +11,7 @@ mod candidate;
 mod captures;
 mod certificates;
 mod config;
+mod connectivity;
 mod console;
 mod door;
 mod events;
@@ -112,6 +113,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(trace::trace))
         .routes(routes!(ping::ping))
         .routes(routes!(ping::traceroute))
+        .routes(routes!(connectivity::test))
         .routes(routes!(bundle::read))
         .routes(routes!(captures::list, captures::start))
         .routes(routes!(captures::read, captures::remove))

@@ -8,6 +8,7 @@ mod action;
 mod candidate;
 mod capture;
 mod change;
+mod connectivity;
 mod devices;
 mod dispatch;
 mod ha;

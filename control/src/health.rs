@@ -3,8 +3,10 @@
 //! [`Checker`] is a thread in the network namespace of the host interface, so that its sockets speak by
 //! the data plane's ports and from the appliance's own addresses. It checks [`Targets`], one task
 //! each, and writes what it finds to a [`Board`]. [`machine`] says what a row of results means; the
-//! controller makes [`Standings`] of it and brings them to workers. One kind of check a file.
+//! controller makes [`Standings`] of it and brings them to workers. A [`Prober`] has single attempts made,
+//! which no board hears of. One kind of check a file.
 
+mod attempt;
 mod board;
 mod checker;
 mod dns;
@@ -24,6 +26,7 @@ mod tcp;
 mod tls;
 mod udp;
 
+pub use attempt::{Attempt, Attempted, Prober};
 pub use board::{Board, CLASSES_MS, Status, together};
 pub use checker::Checker;
 pub use failure::{Failure, Reason};

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod clock;
 pub mod compile;
 pub mod config;
+pub mod connectivity;
 pub mod controller;
 pub mod events;
 pub mod health;

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub(crate) use access::{Access, Certificate, TokenCommand, UserCommand};
 pub(crate) use sessions::{SessionFilter, Sessions};
-pub(crate) use tools::{Capture, Captures, Ping, Trace, Traceroute};
+pub(crate) use tools::{Capture, Captures, Connectivity, Ping, Trace, Traceroute};
 
 const AFTER: &str = "\
 Examples:
@@ -25,6 +25,7 @@ Examples:
   sluicectl log-level debug --seconds 600
   sluicectl capture -w - host 192.0.2.7 | tshark -r -
   sluicectl ping 10.0.0.11
+  sluicectl connectivity web
   sluicectl trace -i outside --source 198.51.100.9 --destination 203.0.113.80 --destination-port 80
   sluicectl top
 
@@ -106,6 +107,8 @@ pub(crate) enum Command {
     Ping(Ping),
     /// Find the routers on the way to a host, from the appliance's own address
     Traceroute(Traceroute),
+    /// Test whether clients get to real servers, step by step
+    Connectivity(Connectivity),
     /// Write a file (tar.gz) for those who are to help; secrets are left out
     SupportBundle {
         /// Where to write; - is standard output

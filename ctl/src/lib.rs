@@ -7,6 +7,7 @@ mod access;
 mod args;
 mod change;
 mod client;
+mod connectivity;
 mod ha;
 mod papers;
 mod ping;
@@ -65,6 +66,7 @@ fn obey(asked: &Ctl, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Trace(what) => tools::trace(&client, what, asked.json, out),
         Command::Ping(what) => ping::ping(&client, what, asked.json, out),
         Command::Traceroute(what) => ping::traceroute(&client, what, asked.json, out),
+        Command::Connectivity(what) => connectivity::test(&client, what, asked.json, out),
         Command::Top(how) => top::run(&client, how),
         Command::Completion { .. } | Command::Man { .. } => Ok(()),
         Command::Change(change) => change::change(&client, change, asked.json, out),

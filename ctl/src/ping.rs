@@ -22,7 +22,7 @@ pub(crate) fn ping(
     let shown = |probe: &Value, out: &mut dyn Write| {
         writeln!(out, "{:>3}  {}", cell(&probe["sequence"]), fate(probe))
     };
-    let summary = follow(client, "/ping", &query, as_json, shown, out)?;
+    let summary = follow(client, ("/ping", "probe"), &query, as_json, shown, out)?;
     let Some(summary) = summary else {
         return Ok(());
     };
@@ -62,7 +62,14 @@ pub(crate) fn traceroute(
         last = probe["hop"].clone();
         writeln!(out, "{hop:>3}  {}", fate(probe))
     };
-    let summary = follow(client, "/traceroute", &query, as_json, shown, out)?;
+    let summary = follow(
+        client,
+        ("/traceroute", "probe"),
+        &query,
+        as_json,
+        shown,
+        out,
+    )?;
     match summary {
         Some(summary) if summary["hops"].is_null() => {
             let why = format!("{} was not reached", what.destination);
@@ -94,10 +101,10 @@ fn fate(probe: &Value) -> String {
     }
 }
 
-/// Prints probes as they come. Gives the summary.
-fn follow(
+/// Prints what comes of `kind` from a path, as it comes. Gives the summary.
+pub(crate) fn follow(
     client: &Client,
-    path: &str,
+    (path, kind): (&str, &str),
     query: &Value,
     as_json: bool,
     mut shown: impl FnMut(&Value, &mut dyn Write) -> std::io::Result<()>,
@@ -114,14 +121,14 @@ fn follow(
         let value: Value = serde_json::from_str(&line).map_err(|why| broken(why.to_string()))?;
         if as_json {
             writeln!(out, "{line}")?;
-        } else if value["probe"].is_object() {
-            shown(&value["probe"], out)?;
+        } else if value[kind].is_object() {
+            shown(&value[kind], out)?;
         }
         out.flush()?;
         if value["summary"].is_object() {
             return Ok(Some(value["summary"].clone()));
         }
-        probes += usize::from(value["probe"].is_object());
+        probes += usize::from(value[kind].is_object());
     }
     match probes {
         0 => Ok(None),

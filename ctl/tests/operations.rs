@@ -56,6 +56,8 @@ const COMMANDS: &[&str] = &[
     "trace -i wan --source 192.0.2.7 --destination 192.0.2.9 --destination-port 80",
     "ping 192.0.2.7 --count 1",
     "traceroute 192.0.2.7",
+    "connectivity",
+    "connectivity web --zone outside",
     "support-bundle -w -",
     "sessions list --source 192.0.2.0/24",
     "sessions count --state established",

@@ -6,6 +6,7 @@
 mod bad_wire;
 mod balancing;
 mod capture;
+mod connectivity;
 mod control;
 mod cuts;
 mod demo;

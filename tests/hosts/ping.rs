@@ -9,8 +9,8 @@ use sluice_tests::machine::build_directory;
 use crate::icmp::{ROUTES, beyond};
 use crate::kernel::namespace;
 
-/// Runs `sluicectl` where the API listens.
-fn ctl(lab: &Lab, words: &[&str]) -> (Option<i32>, String, String) {
+/// Runs `sluicectl` where the API listens: exit code, what it says, what it complains of.
+pub(crate) fn ctl(lab: &Lab, words: &[&str]) -> (Option<i32>, String, String) {
     let program = build_directory().join("sluicectl");
     assert!(program.is_file(), "cargo build -p sluice-ctl makes it");
     let output: Output = lab

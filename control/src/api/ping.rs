@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
-use axum::body::{Body as Stream, Bytes};
+use axum::body::{Body as Content, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
-use tokio_stream::StreamExt;
+use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 
 use super::Problem;
 use super::extract::Body;
@@ -53,23 +54,31 @@ async fn start(handle: &Handle, run: Run) -> Result<Response, Problem> {
         let problem = Problem::new(status, "invalid-body", "This cannot be asked for");
         return Err(problem.fault(format!("/{key}"), "it is out of range".to_owned(), remedy));
     }
-    let busy = |why: &str| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Problem::new(status, "busy", why)
-    };
     let place = RUNS.try_acquire();
     let place = place.map_err(|_| busy("Too many pings and traceroutes at once"))?;
     let Outcome::HostNamespace(namespace) = handle.call(Action::FindHost).await? else {
         return Err(mismatch());
     };
     let lines = ping::start(run, namespace).map_err(|why| busy(&why.to_string()))?;
-    let lines = ReceiverStream::new(lines).map(move |line| {
-        // The place is taken as long as the stream lives.
+    Ok(lines_of(ReceiverStream::new(lines), place))
+}
+
+/// There is no room for it now.
+pub(super) fn busy(why: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", why)
+}
+
+/// Lines of JSON as they come. The place is taken as long as somebody reads.
+pub(super) fn lines_of<T: Serialize + 'static>(
+    lines: impl Stream<Item = T> + Send + 'static,
+    place: SemaphorePermit<'static>,
+) -> Response {
+    let lines = lines.map(move |line| {
         let _place = &place;
         let mut text = serde_json::to_string(&line).unwrap_or_default();
         text.push('\n');
         Ok::<_, Infallible>(Bytes::from(text))
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Stream::from_stream(lines)).into_response())
+    (kind, Content::from_stream(lines)).into_response()
 }

@@ -24,6 +24,7 @@ use crate::capture::{Capture, CaptureView, NewCapture};
 use crate::compile::CompileError;
 use crate::config::diff::Difference;
 use crate::config::{Config, ConfigError, Path};
+use crate::connectivity::{ConnectivityQuery, Plan};
 use crate::health::Verdict;
 use crate::trace::{TraceQuery, TraceView};
 
@@ -94,6 +95,8 @@ pub enum Action {
     Trace(Box<TraceQuery>),
     /// Where programs speak by the data plane's ports.
     FindHost,
+    /// What a connectivity test has to do.
+    PlanConnectivity(Box<ConnectivityQuery>),
     /// Begin to capture packets.
     StartCapture(Box<NewCapture>),
     /// All captures.
@@ -143,6 +146,8 @@ pub enum Outcome {
     Done,
     /// Of [`Action::FindHost`]: the path of a network namespace.
     HostNamespace(PathBuf),
+    /// Of [`Action::PlanConnectivity`].
+    Connectivity(Box<Plan>),
     /// Of [`Action::Status`].
     Status(Box<Status>),
     /// Of [`Action::Stats`].

@@ -51,6 +51,7 @@ impl Controller {
                 }
                 _ => Err(ActionError::NoHost),
             },
+            Action::PlanConnectivity(query) => self.plan_connectivity(&query, now),
             Action::StartCapture(new) => self.start_capture(*new),
             Action::ListCaptures => Ok(self.list_captures()),
             Action::FindCapture(id) => {

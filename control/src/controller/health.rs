@@ -29,12 +29,17 @@ impl Controller {
 
     /// Begins to check, once there is something to check and the host interface to speak by.
     pub(super) fn begin_checks(&mut self) {
-        let Host::On(interface) = &self.host else {
-            return;
-        };
         if self.checker.is_some() || Targets::of(&self.config).all.is_empty() {
             return;
         }
+        self.start_checker();
+    }
+
+    /// Starts the thread that checks, where there is the host interface to speak by.
+    pub(super) fn start_checker(&mut self) {
+        let Host::On(interface) = &self.host else {
+            return;
+        };
         match Checker::start(Some(interface.path().to_owned()), self.scripts.as_ref()) {
             Ok(checker) => self.checker = Some(checker),
             Err(error) => {

@@ -9,17 +9,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::attempt::{Attempt, Attempted, Prober};
 use super::board::Board;
 use super::probe::{Probe, Tools};
 use super::runner::ScriptRunner;
 use super::script::Scripts;
 use super::target::{Key, Target, Targets};
 use super::{Failure, Machine, Reason};
-use crate::config::HealthCheck;
+use crate::config::{CheckKind, HealthCheck};
 use crate::host;
 
 /// Checks under way at once, at most; each has a socket. What comes later waits, and its time begins
@@ -30,10 +31,19 @@ const RESERVE: u64 = 512;
 /// Longest time over which the first checks are spread.
 const SPREAD: Duration = Duration::from_secs(2);
 
+/// What the thread is to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Check these from now on.
+    Targets(Targets),
+    /// Try this once, while somebody waits for it.
+    Once(Box<Attempt>, oneshot::Sender<Attempted>),
+}
+
 /// The running thread; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Checker {
-    orders: Option<mpsc::UnboundedSender<Targets>>,
+    orders: Option<mpsc::UnboundedSender<Order>>,
     board: Arc<Board>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,10 +97,17 @@ impl Checker {
     /// Checks these from now on, and nothing else.
     pub fn apply(&self, targets: Targets) {
         self.board.set_rows(targets.all.iter());
-        let sent = self.orders.as_ref().map(|orders| orders.send(targets));
+        let order = Order::Targets(targets);
+        let sent = self.orders.as_ref().map(|orders| orders.send(order));
         if sent.is_none_or(|sent| sent.is_err()) {
             tracing::error!("the health checks have stopped; restart Sluice");
         }
+    }
+
+    /// The way to it for single attempts.
+    pub fn prober(&self) -> Option<Prober> {
+        let orders = self.orders.as_ref()?.downgrade();
+        Some(Prober { orders })
     }
 
     /// What was found.
@@ -124,7 +141,7 @@ impl Drop for Running {
 
 async fn run(
     board: Arc<Board>,
-    mut orders: mpsc::UnboundedReceiver<Targets>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     scripts: Option<UnixStream>,
     namespace: Option<PathBuf>,
 ) {
@@ -136,7 +153,19 @@ async fn run(
     let tools = Arc::new(Tools::new(scripts));
     let permits = Arc::new(Semaphore::new(room()));
     let mut running: BTreeMap<Key, Running> = BTreeMap::new();
-    while let Some(targets) = orders.recv().await {
+    while let Some(order) = orders.recv().await {
+        let targets = match order {
+            Order::Targets(targets) => targets,
+            Order::Once(attempt, answer) => {
+                tokio::spawn(once(
+                    *attempt,
+                    answer,
+                    Arc::clone(&permits),
+                    Arc::clone(&tools),
+                ));
+                continue;
+            }
+        };
         running.retain(|key, known| targets.all.get(key) == Some(&known.target));
         let fresh: Vec<_> = targets
             .all
@@ -171,30 +200,62 @@ pub(super) async fn watch(
     permits: Arc<Semaphore>,
     tools: Arc<Tools>,
 ) {
-    let mut probe = Probe::new(&target, &tools);
+    let mut probe = Probe::new(Attempt::of(&target), &tools);
     sleep(first).await;
     loop {
-        let tools = Arc::clone(&tools);
-        let turn = tools.turn(&target.check.kind).await;
-        let Ok(permit) = permits.acquire().await else {
+        let (kind, limit) = (&target.check.kind, target.check.timeout_ms);
+        let Some((begun, (result, took))) = turn(kind, limit, &mut probe, &permits, &tools).await
+        else {
             return;
         };
-        let begun = Instant::now();
-        let result = within(&target.check, probe.check()).await;
-        let took = begun.elapsed();
-        drop((turn, permit));
         board.take(&key, &target, result, took);
         let next = begun + pause(&target.check, board.machine(&key));
         sleep_until(next).await;
     }
 }
 
+/// Checks when it may; also says when it began. `None` where the thread ends.
+async fn turn(
+    kind: &CheckKind,
+    limit_ms: u32,
+    probe: &mut Probe,
+    permits: &Semaphore,
+    tools: &Tools,
+) -> Option<(Instant, Attempted)> {
+    let turn = tools.turn(kind).await;
+    let permit = permits.acquire().await.ok()?;
+    let begun = Instant::now();
+    let result = within(limit_ms, probe.check()).await;
+    let took = begun.elapsed();
+    drop((turn, permit));
+    Some((begun, (result, took)))
+}
+
+/// An attempt, unless nobody waits for it any more.
+async fn once(
+    attempt: Attempt,
+    mut answer: oneshot::Sender<Attempted>,
+    permits: Arc<Semaphore>,
+    tools: Arc<Tools>,
+) {
+    let (kind, limit) = (attempt.kind.clone(), attempt.timeout_ms);
+    let mut probe = Probe::new(attempt, &tools);
+    tokio::select! {
+        attempted = turn(&kind, limit, &mut probe, &permits, &tools) => {
+            if let Some((_, attempted)) = attempted {
+                let _ = answer.send(attempted);
+            }
+        }
+        () = answer.closed() => {}
+    }
+}
+
 pub(super) async fn within(
-    check: &HealthCheck,
+    limit_ms: u32,
     probe: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let limit = Duration::from_millis(check.timeout_ms.into());
-    let late = |_| Err(Failure::timeout(check.timeout_ms));
+    let limit = Duration::from_millis(limit_ms.into());
+    let late = |_| Err(Failure::timeout(limit_ms));
     timeout(limit, probe).await.unwrap_or_else(late)
 }
 

@@ -8,8 +8,8 @@ use tokio::sync::SemaphorePermit;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::Failure;
+use super::attempt::Attempt;
 use super::script::Scripts;
-use super::target::Target;
 use super::{dns, grpc, http, icmp, script, tcp, tls, udp};
 use crate::config::{CheckKind, Tls};
 
@@ -65,11 +65,11 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new(target: &Target, tools: &Arc<Tools>) -> Self {
+    pub(super) fn new(attempt: Attempt, tools: &Arc<Tools>) -> Self {
         Self {
-            address: target.address,
-            host: target.host.clone(),
-            kind: target.check.kind.clone(),
+            address: attempt.address,
+            host: attempt.host,
+            kind: attempt.kind,
             tools: Arc::clone(tools),
             ping: icmp::Pinger::default(),
             datagrams: udp::Datagrams::default(),

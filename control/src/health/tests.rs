@@ -45,10 +45,10 @@ fn runtime() -> tokio::runtime::Runtime {
 /// `times` checks by one probe, one after the other.
 fn checks(target: &Target, tools: &Arc<Tools>, times: usize) -> Vec<Result<(), Failure>> {
     runtime().block_on(async {
-        let mut probe = Probe::new(target, tools);
+        let mut probe = Probe::new(Attempt::of(target), tools);
         let mut results = Vec::new();
         for _ in 0..times {
-            results.push(within(&target.check, probe.check()).await);
+            results.push(within(target.check.timeout_ms, probe.check()).await);
         }
         results
     })

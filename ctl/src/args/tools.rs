@@ -97,6 +97,25 @@ pub(crate) struct Trace {
     pub(crate) vlan: Option<u16>,
 }
 
+/// Arguments of `sluicectl connectivity`.
+#[derive(Debug, Args)]
+pub(crate) struct Connectivity {
+    /// A virtual server; without one, all of them and all pools
+    pub(crate) name: Option<String>,
+    /// The real servers of this pool
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) pool: Option<String>,
+    /// Clients of this zone, which are to get through; without it, one of each zone
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// A client's address, which is to get through
+    #[arg(long)]
+    pub(crate) client: Option<String>,
+    /// How long a ping or a connection may take, in milliseconds; 1000 by default
+    #[arg(long, short = 'W')]
+    pub(crate) wait_ms: Option<u32>,
+}
+
 /// Arguments of `sluicectl ping`.
 #[derive(Debug, Args)]
 pub(crate) struct Ping {

@@ -315,9 +315,17 @@ fn script(name: &str, text: &str, keys: &str) -> Result<(), Failure> {
     let result = runtime().block_on(async {
         let scripts = Scripts::new(ours, None).expect("a socket");
         let tools = Arc::new(Tools::new(Some(scripts)));
-        within(&target.check, Probe::new(&target, &tools).check()).await?;
+        within(
+            target.check.timeout_ms,
+            Probe::new(Attempt::of(&target), &tools).check(),
+        )
+        .await?;
         // What runs a script can run the next.
-        within(&target.check, Probe::new(&target, &tools).check()).await
+        within(
+            target.check.timeout_ms,
+            Probe::new(Attempt::of(&target), &tools).check(),
+        )
+        .await
     });
     // It ends when nobody is there to ask it any more.
     runner.join().expect("no panic").expect("an event queue");
