@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 pub(crate) use collector::Collector;
 pub use filter::{FilterError, compile};
+pub(crate) use pcapng::Interfaces;
 
 /// Captures that are kept at a time, those included that are over.
 pub const KEPT: usize = MOST;
@@ -37,8 +38,10 @@ pub struct CaptureSpec {
     /// A filter as of `tcpdump` (pcap-filter(7)); empty for everything. A VLAN tag is there also where
     /// the device takes it out.
     pub filter: String,
-    /// Names of ports; empty for all.
+    /// Names of ports, and of the device of the link to the other appliance; empty for all ports.
     pub ports: Vec<String>,
+    /// Frames of that link too.
+    pub ha: bool,
     /// Bytes of each frame that are kept.
     #[schema(minimum = 14, maximum = 65535)]
     pub snaplen: u32,
@@ -58,6 +61,7 @@ impl Default for CaptureSpec {
         Self {
             filter: String::new(),
             ports: Vec::new(),
+            ha: false,
             snaplen: *SNAPLEN.end(),
             max_bytes: 16 << 20,
             seconds: 60,

@@ -23,6 +23,9 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
         })?),
     };
     let mut spec = json!({ "filter": what.filter.join(" "), "ports": what.ports });
+    if what.ha {
+        spec["ha"] = json!(true);
+    }
     set(&mut spec, "snaplen", what.snaplen);
     set(&mut spec, "seconds", what.seconds);
     set(&mut spec, "max_bytes", what.max_bytes);

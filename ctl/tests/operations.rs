@@ -47,7 +47,7 @@ const COMMANDS: &[&str] = &[
     "show audit",
     "show openapi",
     "capture -w - udp port 53",
-    "capture -w /dev/null udp port 53",
+    "capture -w /dev/null --ha udp port 53",
     "captures list",
     "captures show 1",
     "captures read 1 -w -",

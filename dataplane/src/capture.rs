@@ -26,6 +26,8 @@ pub const MOST: usize = 4;
 pub const QUEUE: usize = 2048;
 /// Stands for the port of a frame that belongs to none.
 pub const NO_PORT: PortId = PortId(u16::MAX);
+/// Stands for the link to the other appliance, which is no port.
+pub const LINK: PortId = PortId(u16::MAX - 1);
 
 /// Names a capture; control gives it out, workers only copy it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -65,7 +67,7 @@ impl Fate {
 pub struct Record {
     /// When its burst was, nanoseconds since 1970.
     pub at_ns: u64,
-    /// The port, or [`NO_PORT`].
+    /// The port, or [`NO_PORT`] or [`LINK`].
     pub port: PortId,
     /// What became of it.
     pub fate: Fate,
@@ -130,6 +132,8 @@ pub struct TapSpec {
     pub program: Arc<Program>,
     /// By port, whether its frames are captured; empty means all.
     pub ports: Arc<[bool]>,
+    /// Whether frames of the link to the other appliance are captured.
+    pub link: bool,
     /// Bytes of a frame that are kept.
     pub snaplen: usize,
     /// Frames a second, of this worker.
@@ -173,6 +177,9 @@ impl Tap {
 
     fn wants(&self, port: PortId) -> bool {
         let ports = &self.spec.ports;
+        if port == LINK {
+            return self.spec.link;
+        }
         ports.is_empty() || ports.get(usize::from(port.0)).copied().unwrap_or(false)
     }
 
@@ -277,15 +284,19 @@ impl Taps {
         }
     }
 
-    /// A frame is handed to a device.
+    /// A frame is handed to a device, which may be the `link` to the other appliance.
     pub(crate) fn sent<F: Frame>(
         &mut self,
         at_ns: u64,
-        device: DeviceId,
+        (device, link): (DeviceId, bool),
         frame: &F,
         originated: bool,
     ) {
-        let Some(port) = self.port_of(device, frame.bytes()) else {
+        let port = match link {
+            true => Some(LINK),
+            false => self.port_of(device, frame.bytes()),
+        };
+        let Some(port) = port else {
             return;
         };
         let fate = match originated {
@@ -300,7 +311,7 @@ impl Taps {
         }
     }
 
-    /// The port that a frame leaves by; `None` on the link to the other appliance.
+    /// The port that a frame leaves by.
     fn port_of(&self, device: DeviceId, frame: &[u8]) -> Option<PortId> {
         let tagged = matches!(frame.get(12..14), Some([0x81, 0x00]));
         let vlan = match frame.get(14..16) {

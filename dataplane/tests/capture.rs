@@ -23,6 +23,7 @@ fn spec(id: u64) -> TapSpec {
         id: CaptureId(id),
         program: Arc::new(Program::all()),
         ports: Arc::new([]),
+        link: false,
         snaplen: 2000,
         per_s: 100_000,
     }

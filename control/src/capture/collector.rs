@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pcap_file::PcapError;
 use sluice_dataplane::capture::{QUEUE, Record, TapEnd};
 
-use super::pcapng::File;
+use super::pcapng::{File, Interfaces};
 use super::{Capture, Over};
 
 /// Between two looks at the taps. Workers wake nobody.
@@ -31,10 +31,10 @@ impl Collector {
         capture: Capture,
         ends: Vec<TapEnd>,
         program: &str,
-        ports: &[String],
+        interfaces: &Interfaces,
     ) -> Result<Self, PcapError> {
         let spec = &capture.0.spec;
-        let mut file = File::new(program, ports, &spec.filter, spec.snaplen)?;
+        let mut file = File::new(program, interfaces, &spec.filter, spec.snaplen)?;
         let until = Instant::now() + Duration::from_secs(spec.seconds.into());
         capture.contents().file = file.take();
         Ok(Self {

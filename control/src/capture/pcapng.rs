@@ -11,13 +11,21 @@ use pcap_file::pcapng::blocks::interface_description::{
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness, PcapError};
-use sluice_dataplane::capture::{Fate, Record};
+use sluice_dataplane::capture::{Fate, LINK, Record};
 
 /// Decimal places of a second that timestamps have.
 const NANOSECONDS: u8 = 9;
 /// `epb_flags`: received, and sent.
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
+
+/// What frames come in by and leave by.
+pub(crate) struct Interfaces {
+    /// Names of ports, by number.
+    pub(crate) ports: Vec<String>,
+    /// The device of the link to the other appliance.
+    pub(crate) link: Option<String>,
+}
 
 /// Writes blocks.
 pub(super) struct File {
@@ -26,10 +34,11 @@ pub(super) struct File {
 }
 
 impl File {
-    /// A section with an interface for each port, and one more for frames that belong to none.
+    /// A section with an interface for each port, one for frames that belong to none, and one for the
+    /// link to the other appliance.
     pub(super) fn new(
         program: &str,
-        ports: &[String],
+        interfaces: &Interfaces,
         filter: &str,
         snaplen: u32,
     ) -> Result<Self, PcapError> {
@@ -42,9 +51,11 @@ impl File {
         };
         let mut file = Self {
             writer: PcapNgWriter::with_section_header(Vec::new(), section)?,
-            ports: u32::try_from(ports.len()).unwrap_or(u32::MAX),
+            ports: u32::try_from(interfaces.ports.len()).unwrap_or(u32::MAX),
         };
-        for name in ports.iter().map(String::as_str).chain(["no port"]) {
+        let ports = interfaces.ports.iter().map(String::as_str);
+        let others = std::iter::once("no port").chain(interfaces.link.as_deref());
+        for name in ports.chain(others) {
             let mut options = vec![
                 InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
                 InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
@@ -71,7 +82,10 @@ impl File {
             false => INBOUND,
         };
         let packet = EnhancedPacketBlock {
-            interface_id: u32::from(record.port.0).min(self.ports),
+            interface_id: match record.port {
+                LINK => self.ports + 1,
+                port => u32::from(port.0).min(self.ports),
+            },
             timestamp: Duration::from_nanos(record.at_ns),
             original_len: record.length,
             data: Cow::Borrowed(record.bytes()),

@@ -7,7 +7,7 @@ use sluice_dataplane::mailbox::ToWorker;
 
 use super::Controller;
 use super::action::{ActionError, Outcome};
-use crate::capture::{Capture, Collector, KEPT, NewCapture};
+use crate::capture::{Capture, CaptureSpec, Collector, Interfaces, KEPT, NewCapture};
 
 /// Room for two VLAN tags and the Ethernet header on top of an MTU.
 const HEADERS: usize = 22;
@@ -22,7 +22,7 @@ pub(super) struct Kept {
 impl Controller {
     /// Begins a capture. Of those that are over, the oldest makes room.
     pub(super) fn start_capture(&mut self, new: NewCapture) -> Result<Outcome, ActionError> {
-        let ports = self.ports_by_name(&new.spec.ports)?;
+        let (ports, link) = self.ports_by_name(&new.spec)?;
         if self.captures.len() >= KEPT {
             let over = |kept: &Kept| kept.told && kept.capture.is_closed();
             let oldest = self.captures.iter().position(over);
@@ -36,6 +36,7 @@ impl Controller {
             id,
             program: Arc::new(new.program),
             ports: ports.into(),
+            link,
             snaplen: (new.spec.snaplen as usize).min(largest.unwrap_or(0) + HEADERS),
             per_s: new.spec.packets_per_second,
         };
@@ -44,7 +45,11 @@ impl Controller {
         let capture = Capture::new(id, new.spec);
         let failed = |why: String| ActionError::NoCapture(why);
         let program = format!("Sluice {}", self.version);
-        let collector = Collector::new(capture.clone(), ends, &program, self.registry.ports())
+        let interfaces = Interfaces {
+            ports: self.registry.ports().to_vec(),
+            link: self.link_name().map(str::to_owned),
+        };
+        let collector = Collector::new(capture.clone(), ends, &program, &interfaces)
             .map_err(|why| failed(why.to_string()))?;
         std::thread::Builder::new()
             .name("sluice-capture".to_owned())
@@ -109,18 +114,31 @@ impl Controller {
         }
     }
 
-    /// By port, whether it is among `names`; empty for all ports.
-    fn ports_by_name(&self, names: &[String]) -> Result<Vec<bool>, ActionError> {
-        let known = self.registry.ports();
-        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+    /// The device of the link to the other appliance.
+    fn link_name(&self) -> Option<&str> {
+        let ha = self.config.ha.as_ref()?;
+        Some(ha.device.as_str())
+    }
+
+    /// By port, whether its frames are captured, empty for all ports; and whether those of the link to the
+    /// other appliance are.
+    fn ports_by_name(&self, spec: &CaptureSpec) -> Result<(Vec<bool>, bool), ActionError> {
+        let (names, known) = (&spec.ports, self.registry.ports());
+        let link = |name: &String| self.link_name() == Some(name.as_str());
+        let unknown = |name: &&String| !known.contains(name) && !link(name);
+        if let Some(name) = names.iter().find(unknown) {
             return Err(ActionError::Unknown {
                 kind: "port",
                 name: name.clone(),
             });
         }
-        if names.is_empty() {
-            return Ok(Vec::new());
+        if spec.ha && self.link_name().is_none() {
+            return Err(ActionError::NoPeer);
         }
-        Ok(known.iter().map(|port| names.contains(port)).collect())
+        let ports = match names.is_empty() {
+            true => Vec::new(),
+            false => known.iter().map(|port| names.contains(port)).collect(),
+        };
+        Ok((ports, spec.ha || names.iter().any(link)))
     }
 }

@@ -45,6 +45,9 @@ pub(crate) struct Capture {
     /// Only frames of this port; may be given more than once
     #[arg(long = "port", short = 'i')]
     pub(crate) ports: Vec<String>,
+    /// Frames of the link to the other appliance too; its device is a port for -i as well
+    #[arg(long)]
+    pub(crate) ha: bool,
     /// Bytes of each frame to keep
     #[arg(long, short)]
     pub(crate) snaplen: Option<u32>,

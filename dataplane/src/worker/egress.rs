@@ -231,7 +231,8 @@ impl<F: Frame> Stage<F> {
     #[cold]
     fn capture(&mut self, at_ns: u64, device: DeviceId, taps: &mut Taps) {
         for (at, frame) in self.frames.iter().enumerate().skip(self.captured) {
-            taps.sent(at_ns, device, frame, self.originated >> at & 1 == 1);
+            let originated = self.originated >> at & 1 == 1;
+            taps.sent(at_ns, (device, self.redirects), frame, originated);
         }
         self.captured = self.frames.len();
     }

@@ -254,6 +254,11 @@ impl Ha {
         self.parts.device
     }
 
+    /// The MAC address of this end of the link.
+    pub(super) fn mac(&self) -> MacAddr {
+        self.parts.mac
+    }
+
     /// Forgets times that are long enough ago: the clock comes round to them again.
     fn forget_times(&mut self, now: u32) {
         let over = |then: &mut u32, ms| now.wrapping_sub(*then) >= ms;

@@ -76,11 +76,17 @@ impl<I: Io> Worker<I> {
                 Message::Neighbour(learned) => self.hear(&learned),
                 Message::HaDatagram(frame) => {
                     self.counters.count(WorkerCounter::TakenOver);
-                    self.ha_datagram(frame);
+                    match CAPTURED {
+                        true => self.ha_datagram_captured(frame, at_ns),
+                        false => self.ha_datagram(frame),
+                    }
                 }
                 Message::HaWitness { frame, at } => {
                     self.counters.count(WorkerCounter::TakenOver);
-                    self.hear_witness(frame, at);
+                    match CAPTURED {
+                        true => self.witness_captured(frame, at, at_ns),
+                        false => self.hear_witness(frame, at),
+                    }
                 }
                 Message::HaRecords { frame, lane, mark } => {
                     self.apply_passed_records(&frame, lane, mark);

@@ -26,13 +26,21 @@ impl<I: Io> Worker<I> {
     pub(in super::super) fn ha_burst(&mut self, frames: &mut RxBurst<I::Frame>) {
         self.counters
             .add(WorkerCounter::Received, frames.len() as u64);
+        if self.egress.taps.are_there() {
+            return self.ha_burst_captured(frames);
+        }
         for frame in frames.drain(..) {
-            let head = frame.bytes().get(ETHERNET - 2..ETHERNET);
-            if head == Some(&ETHERTYPE.to_be_bytes()) {
-                self.ha_datagram(frame);
-            } else {
-                self.take_corrected(frame);
-            }
+            self.ha_frame(frame);
+        }
+    }
+
+    /// Works on a frame of the HA link.
+    pub(in super::super) fn ha_frame(&mut self, frame: I::Frame) {
+        let head = frame.bytes().get(ETHERNET - 2..ETHERNET);
+        if head == Some(&ETHERTYPE.to_be_bytes()) {
+            self.ha_datagram(frame);
+        } else {
+            self.take_corrected(frame);
         }
     }
 
