@@ -17,6 +17,7 @@ use sluice_tests::wait;
 
 mod login;
 mod modules;
+mod tools;
 
 const VIP: &str = "203.0.113.80";
 const CONSOLE: &str = "http://127.0.0.1:8080/";

@@ -91,6 +91,43 @@ export async function download(path) {
   throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 
+/**
+ * Asks for something that answers by lines of JSON, and calls `each` with every one as it comes. Ends early
+ * with the signal, by an error.
+ */
+export async function lines(path, body, signal, each) {
+  const credential = token.get();
+  const headers = { "Content-Type": "application/json" };
+  if (credential) headers.Authorization = `Bearer ${credential}`;
+  let response;
+  try {
+    response = await fetch(url(path), { method: "POST", headers, body: JSON.stringify(body), signal, cache: "no-store" });
+  } catch {
+    throw new Problem(0, { title: "The appliance does not answer" });
+  }
+  if (!response.ok) {
+    if (response.status === 401) {
+      token.clear();
+      askForLogin();
+    }
+    throw new Problem(response.status, await response.json().catch(() => ({})));
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    let piece;
+    try {
+      piece = await reader.read();
+    } catch {
+      throw new Problem(0, { title: "The answer ended early" });
+    }
+    if (piece.done) return;
+    const whole = (rest + piece.value).split("\n");
+    rest = whole.pop();
+    for (const line of whole) each(JSON.parse(line));
+  }
+}
+
 let description = null;
 
 /** Whether this appliance has a resource: its OpenAPI document says so. */

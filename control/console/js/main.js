@@ -17,8 +17,9 @@ import { packets } from "./views/packets.js";
 import { overview } from "./views/overview.js";
 import { servers } from "./views/servers.js";
 import { sessions } from "./views/sessions.js";
+import { tools } from "./views/tools.js";
 
-const VIEWS = [overview, servers, sessions, nat, network, packets, ha, logs, config];
+const VIEWS = [overview, servers, sessions, nat, network, packets, tools, ha, logs, config];
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");

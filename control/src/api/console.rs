@@ -36,6 +36,7 @@ files! {
     "js/dialog.js"
     "js/diff.js"
     "js/dom.js"
+    "js/form.js"
     "js/format.js"
     "js/login.js"
     "js/main.js"
@@ -56,6 +57,7 @@ files! {
     "js/views/servers.js"
     "js/views/sessions.js"
     "js/views/talkers.js"
+    "js/views/tools.js"
 }
 
 /// What a browser may do for the console: run its own scripts and styles, and speak to this appliance.

@@ -1,54 +1,32 @@
-// Packets: captured, and traced on paper.
+// Packets: captured, with what became of each.
 
 import { done, failed } from "../announce.js";
-import { download, get, offers, request } from "../api.js";
+import { download, get, getIfThere, offers, request } from "../api.js";
 import { confirm } from "../dialog.js";
 import { card, field, fill, h, head, problem, select } from "../dom.js";
+import { number, ports, text, values } from "../form.js";
 import { bytes, count } from "../format.js";
 import { subscribe } from "../poll.js";
 import { table } from "../table.js";
 
 export const packets = { name: "packets", title: "Packets", mount, isThere: () => offers("/captures") };
 
-const VERDICTS = { forwarded: "good", consumed: "good", punted: "good", dropped: "bad" };
-
 function mount(main) {
   const message = h("div");
   const captures = captureCard(message);
-  fill(main, head("Packets"), message, h("div", { class: "stack" }, captures.element, traceCard()));
+  fill(main, head("Packets"), message, h("div", { class: "stack" }, captures.element));
   return subscribe(captures.load);
 }
 
-/** The values of a form's controls, numbers as numbers, without what is empty. */
-function values(form) {
-  const all = [...new FormData(form)].filter(([, value]) => value !== "");
-  return Object.fromEntries(all.map(([name, value]) => {
-    const isNumber = form.elements[name].inputMode === "numeric";
-    return [name, isNumber ? Number(value) : value];
-  }));
-}
-
-function text(name, label, placeholder, hint) {
-  const control = h("input", { type: "text", name, placeholder, autocomplete: "off", spellcheck: "false" });
-  return field(label, control, hint);
-}
-
-function number(name, label, placeholder) {
-  return field(label, h("input", { type: "text", inputmode: "numeric", name, placeholder, autocomplete: "off" }));
-}
-
-async function ports(control) {
-  const status = await get("/status").catch(() => ({ ports: [] }));
-  for (const port of status.ports) control.append(h("option", { value: port.name }, port.name));
-}
-
 function captureCard(message) {
-  const port = select([["", "all"]], { name: "ports" });
-  ports(port);
+  const link = field("Link to the other appliance", select([["", "without"], ["true", "with"]], { name: "ha" }));
+  link.hidden = true;
+  getIfThere("/ha").then((peer) => { link.hidden = !peer; }).catch(() => {});
   const form = h("form", { "aria-label": "Capture packets", onsubmit: start },
     h("div", { class: "fields" },
       text("filter", "Filter", "tcp port 80 and host 192.0.2.7", "as for tcpdump; empty for everything"),
-      field("Port", port),
+      field("Port", ports("ports", [["", "all"]])),
+      link,
       number("seconds", "Seconds", "60"),
       number("snaplen", "Bytes of each frame", "65535"),
       number("packets_per_second", "Frames a second, of each worker", "10000")),
@@ -81,6 +59,7 @@ function captureCard(message) {
     event.preventDefault();
     const spec = values(form);
     if (spec.ports) spec.ports = [spec.ports];
+    if (spec.ha) spec.ha = true;
     try {
       await request("POST", "/captures", { body: spec });
       fill(message);
@@ -125,44 +104,4 @@ function captureCard(message) {
   }
 
   return { element: card("Captures", null, form, list.element), load };
-}
-
-function traceCard() {
-  const port = select([], { name: "port" });
-  ports(port);
-  const result = h("div", { role: "status" });
-  const protocols = [["tcp", "TCP"], ["udp", "UDP"], ["icmp", "ICMP echo"]];
-  const form = h("form", { "aria-label": "Trace a packet", onsubmit: ask },
-    h("div", { class: "fields" },
-      field("Comes in by", port),
-      field("Protocol", select(protocols, { name: "protocol" })),
-      text("source", "Source", "198.51.100.7"),
-      number("source_port", "Source port", "40000"),
-      text("destination", "Destination", "203.0.113.80"),
-      number("destination_port", "Destination port", "80"),
-      text("flags", "TCP flags", "S", "letters of FSRPAUEC")),
-    h("div", { class: "row end" }, h("button", { type: "submit", class: "primary" }, "Trace")));
-  const steps = table({
-    caption: "What the workers look at",
-    key: (row) => row.at,
-    columns: [
-      { label: "Worker", number: true, text: (row) => String(row.worker) },
-      { label: "Stage", text: (row) => row.stage.replaceAll("_", " ") },
-      { label: "Found", text: (row) => row.text },
-    ],
-  });
-
-  async function ask(event) {
-    event.preventDefault();
-    try {
-      const answer = (await request("POST", "/trace", { body: values(form) })).data;
-      const verdict = answer.reason ? `${answer.verdict}: ${answer.reason}` : answer.verdict;
-      fill(result, h("p", {}, h("span", { class: `badge ${VERDICTS[answer.verdict] ?? ""}` }, verdict), " ", answer.text), steps.element);
-      steps.update(answer.steps.map((step, at) => ({ ...step, at })));
-    } catch (error) {
-      fill(result, problem(error));
-    }
-  }
-
-  return card("What would become of a packet", null, form, result);
 }
