@@ -158,7 +158,7 @@ fn compile_with(
 fn policy(host: &Host, zones: &[u8]) -> HostPolicy {
     let allow = host.allow.iter().map(|allow| Allow {
         from: allow.from.map(|zone| zones[zone.0]),
-        source: allow.source.clone(),
+        source: allow.source.iter().copied().collect(),
         proto: allow.protocol,
         ports: allow.ports.clone(),
     });

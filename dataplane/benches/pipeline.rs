@@ -15,6 +15,7 @@ use sluice_dataplane::io::{DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta, TxBur
 use sluice_dataplane::lb::loads::{Loads, Tally};
 use sluice_dataplane::mailbox::mailbox;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{Layout, Published, Slot, WorkerCounter};
 use sluice_dataplane::snapshot::ServiceId;
 use sluice_dataplane::worker::{Limits, Parts, Worker};
@@ -147,8 +148,8 @@ fn run(sessions: usize) {
             service: ServiceId(1),
             from: Some(0),
             to: Some(1),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Pool(0),
             timeouts: 0,

@@ -1,12 +1,12 @@
 //! Policy between zones: who may open a session to whom.
 
 use std::net::IpAddr;
-use std::ops::BitAnd;
+use std::ops::{BitAnd, BitOr, Not};
 
 use foldhash::HashMap;
-use ipnet::IpNet;
 use sluice_wire::Tuple;
 
+use crate::networks::{Networks, Span};
 use crate::snapshot::ServiceId;
 
 /// The rules, first match first, and what holds where none matches.
@@ -28,9 +28,9 @@ pub struct Rule {
     /// Zone that it would leave by.
     pub to: Option<u8>,
     /// Networks of the source.
-    pub source: Vec<IpNet>,
+    pub source: Networks,
     /// Networks of the destination, before any translation.
-    pub destination: Vec<IpNet>,
+    pub destination: Networks,
     /// IP protocol.
     pub proto: Option<u8>,
     /// Ranges of destination ports, first and last included.
@@ -105,19 +105,14 @@ impl Rule {
     /// All but the zones.
     fn matches(&self, tuple: &Tuple) -> bool {
         self.proto.is_none_or(|proto| proto == tuple.proto)
-            && holds(&self.source, tuple.src)
-            && holds(&self.destination, tuple.dst)
+            && self.source.holds(tuple.src)
+            && self.destination.holds(tuple.dst)
             && (self.ports.is_empty()
                 || self
                     .ports
                     .iter()
                     .any(|&(first, last)| (first..=last).contains(&tuple.dport)))
     }
-}
-
-/// Whether `address` is in one of `networks`, or there are none.
-pub(crate) fn holds(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.is_empty() || networks.iter().any(|net| net.contains(&address))
 }
 
 /// What of a list of rules can match, in a form that is fast to scan: a few thousand lines pass in
@@ -148,11 +143,11 @@ struct Net<T> {
 }
 
 /// The bits of an address.
-trait Bits: BitAnd<Output = Self> + Eq + Copy {
+trait Bits: BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self> + Eq + Copy {
     /// No bit of the mask set: everything.
     const ANY: Net<Self>;
-    /// A network, if it is of this family.
-    fn net(net: &IpNet) -> Option<Net<Self>>;
+    /// The addresses of this family that a set has, if it has any and does not stand for all.
+    fn span(set: &Networks) -> Option<Span<Self>>;
     /// As many leading ones as both values agree in.
     fn common(a: Self, b: Self) -> Self;
 }
@@ -160,12 +155,8 @@ trait Bits: BitAnd<Output = Self> + Eq + Copy {
 impl Bits for u32 {
     const ANY: Net<Self> = Net { value: 0, mask: 0 };
 
-    fn net(net: &IpNet) -> Option<Net<Self>> {
-        let IpNet::V4(net) = net else { return None };
-        Some(Net {
-            value: net.network().to_bits(),
-            mask: net.netmask().to_bits(),
-        })
+    fn span(set: &Networks) -> Option<Span<Self>> {
+        set.span_v4()
     }
 
     fn common(a: Self, b: Self) -> Self {
@@ -176,12 +167,8 @@ impl Bits for u32 {
 impl Bits for u128 {
     const ANY: Net<Self> = Net { value: 0, mask: 0 };
 
-    fn net(net: &IpNet) -> Option<Net<Self>> {
-        let IpNet::V6(net) = net else { return None };
-        Some(Net {
-            value: net.network().to_bits(),
-            mask: net.netmask().to_bits(),
-        })
+    fn span(set: &Networks) -> Option<Span<Self>> {
+        set.span_v6()
     }
 
     fn common(a: Self, b: Self) -> Self {
@@ -195,38 +182,38 @@ impl<T: Bits> Net<T> {
         address & self.mask == self.value
     }
 
-    /// The smallest network that holds both.
-    fn join(self, other: Self) -> Self {
-        let mask = self.mask & other.mask & T::common(self.value, other.value);
-        Self {
-            value: self.value & mask,
+    /// The smallest network that holds all of a rule's of this family, and whether it holds nothing else.
+    /// Everything if the rule names none, `None` if it names only the other family's.
+    fn cover(nets: &Networks) -> Option<(Self, bool)> {
+        if nets.is_everything() {
+            return Some((T::ANY, true));
+        }
+        let Span { first, last, whole } = T::span(nets)?;
+        let mask = T::common(first, last);
+        let net = Self {
+            value: first & mask,
             mask,
-        }
-    }
-
-    /// The smallest network that holds all of a rule's of this family. Everything if the rule names
-    /// none, `None` if it names only the other family's.
-    fn cover(nets: &[IpNet]) -> Option<Self> {
-        if nets.is_empty() {
-            return Some(T::ANY);
-        }
-        nets.iter().filter_map(T::net).reduce(Self::join)
+        };
+        // Both ends of the network are those of the range.
+        let fills = first == net.value && last == first | !mask;
+        Some((net, whole && fills))
     }
 }
 
 impl<T: Bits> Line<T> {
     /// `None` if the rule is not for this family.
     fn new(at: u32, rule: &Rule) -> Option<Self> {
-        let few = |nets: &[IpNet]| nets.iter().filter_map(T::net).count() <= 1;
+        let (src, sources) = Net::cover(&rule.source)?;
+        let (dst, destinations) = Net::cover(&rule.destination)?;
         Some(Self {
-            src: Net::cover(&rule.source)?,
-            dst: Net::cover(&rule.destination)?,
+            src,
+            dst,
             proto: rule.proto.map_or((0, u8::MAX), |proto| (proto, proto)),
             ports: (
                 rule.ports.iter().map(|r| r.0).min().unwrap_or(0),
                 rule.ports.iter().map(|r| r.1).max().unwrap_or(u16::MAX),
             ),
-            exact: few(&rule.source) && few(&rule.destination) && rule.ports.len() <= 1,
+            exact: sources && destinations && rule.ports.len() <= 1,
             rule: at,
         })
     }
@@ -277,6 +264,7 @@ fn scan<'a, T: Bits>(
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
     use proptest::prelude::*;
 
     use super::*;
@@ -286,8 +274,8 @@ mod tests {
             service: ServiceId(service),
             from: None,
             to: None,
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             ports: vec![],
             allow,
@@ -305,8 +293,10 @@ mod tests {
         }
     }
 
-    fn nets(list: &[&str]) -> Vec<IpNet> {
-        list.iter().map(|net| net.parse().unwrap()).collect()
+    fn nets(list: &[&str]) -> Networks {
+        list.iter()
+            .map(|net| net.parse::<IpNet>().unwrap())
+            .collect()
     }
 
     const INSIDE: u8 = 0;
@@ -386,6 +376,7 @@ mod tests {
             allow in any::<bool>(),
         ) -> Rule {
             let ports = ports.into_iter().map(|(first, len)| (first, first + len)).collect();
+            let (source, destination) = (source.into(), destination.into());
             Rule { from, to, source, destination, proto, ports, ..rule(0, allow) }
         }
     }

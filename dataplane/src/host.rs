@@ -17,16 +17,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use ipnet::IpNet;
 use sluice_wire::bytes::{array, ne64};
 use sluice_wire::parse::{Kind, Parsed, parse};
 use sluice_wire::proto::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use sluice_wire::tcp::flag;
 use sluice_wire::{Family, Key, KeyHasher, Tuple, V4, V6, ipv4, ipv6};
 
-use crate::firewall::holds;
 use crate::io::{Memory, OutOfMemory};
 use crate::map::{ExpiringMap, MapFull};
+use crate::networks::Networks;
 use crate::snapshot::{Local, PortId, Snapshot};
 use crate::stack::neighbour::NeighbourId;
 
@@ -53,7 +52,7 @@ pub struct Allow {
     /// The zone that they come from.
     pub from: Option<u8>,
     /// Their networks.
-    pub source: Vec<IpNet>,
+    pub source: Networks,
     /// IP protocol.
     pub proto: Option<u8>,
     /// Destination ports, first and last.
@@ -66,7 +65,7 @@ impl HostPolicy {
         self.allow.iter().any(|allow| {
             allow.from.is_none_or(|from| from == zone)
                 && allow.proto.is_none_or(|proto| proto == tuple.proto)
-                && holds(&allow.source, tuple.src)
+                && allow.source.holds(tuple.src)
                 && (allow.ports.is_empty()
                     || allow
                         .ports

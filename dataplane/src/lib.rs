@@ -18,6 +18,7 @@ pub mod load;
 pub mod mailbox;
 pub mod map;
 pub mod nat;
+pub mod networks;
 pub mod path;
 pub mod published;
 pub mod rewrite;

@@ -4,6 +4,7 @@ mod world;
 
 use sluice_dataplane::mailbox::{EndRequest, Filter, FromWorker, RequestId, ToWorker};
 use sluice_dataplane::nat::rules::{SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::ServiceId;
 use sluice_dataplane::tcp::state::State;
@@ -33,8 +34,8 @@ fn setup(on_expiry: OnExpiry) -> Setup {
             service: ServiceId(1),
             from: Some(INSIDE_ZONE),
             to: Some(OUTSIDE_ZONE),
-            source: vec!["10.0.0.0/8".parse().unwrap()],
-            destination: vec![],
+            source: vec!["10.0.0.0/8".parse().unwrap()].into(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Masquerade,
             timeouts: 0,

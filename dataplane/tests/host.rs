@@ -4,6 +4,7 @@ mod world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::host::{self, Allow, HostPolicy};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::ServiceId;
 use sluice_wire::proto;
@@ -27,7 +28,7 @@ fn on(allow: Vec<Allow>) -> Setup {
 fn bgp() -> Allow {
     Allow {
         from: Some(world::OUTSIDE_ZONE),
-        source: vec!["192.0.2.254/32".parse().unwrap()],
+        source: vec!["192.0.2.254/32".parse().unwrap()].into(),
         proto: Some(proto::TCP),
         ports: vec![(179, 179)],
     }
@@ -248,8 +249,8 @@ fn sessions_and_the_kernel_never_share_a_tuple() {
             service: ServiceId(1),
             from: Some(world::INSIDE_ZONE),
             to: Some(world::OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Masquerade,
             timeouts: 0,

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::firewall::Rule;
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{FlowCounter, Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{OutOfState, ServerState, ServiceId};
 use sluice_wire::tcp::flag::{ACK, FIN, PSH, RST, SYN};
@@ -261,8 +262,8 @@ fn nothing_is_sent_to_where_policy_or_routes_say_no() {
         service: ServiceId(9),
         from: Some(OUTSIDE_ZONE),
         to: Some(INSIDE_ZONE),
-        source: vec!["203.0.113.0/28".parse().unwrap()],
-        destination: vec![],
+        source: vec!["203.0.113.0/28".parse().unwrap()].into(),
+        destination: Networks::default(),
         proto: None,
         ports: vec![],
         allow: false,

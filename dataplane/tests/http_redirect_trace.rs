@@ -8,6 +8,7 @@ use sluice_dataplane::http_redirect::Answer;
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::mailbox::trace::{Step, Trace, Verdict};
 use sluice_dataplane::mailbox::{FromWorker, RequestId, ToWorker};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::{ServerState, ServiceId};
 use sluice_wire::tcp::flag::{ACK, FIN, PSH, RST, SYN};
@@ -77,8 +78,8 @@ fn what_is_traced_of_a_redirected_client_is_what_happens() {
         service: ServiceId(9),
         from: Some(OUTSIDE_ZONE),
         to: Some(INSIDE_ZONE),
-        source: vec![],
-        destination: vec![],
+        source: Networks::default(),
+        destination: Networks::default(),
         proto: None,
         ports: vec![],
         allow: false,

@@ -4,6 +4,7 @@ mod world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::{Local, ServiceId};
 use world::packet::{self, udp};
@@ -15,8 +16,8 @@ fn mapped(filtering: Filtering, epoch: u32) -> Setup {
             service: ServiceId(1),
             from: Some(world::INSIDE_ZONE),
             to: Some(world::OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Pool(0),
             timeouts: 0,

@@ -7,6 +7,7 @@ use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::nat::rules::{
     Filtering, Forward, Mapping, SnatPool, SnatRule, SourceNat, StaticNat,
 };
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{Local, ServiceId};
@@ -30,8 +31,8 @@ fn snat(to_source: SourceNat) -> SnatRule {
         service: ServiceId(1),
         from: Some(world::INSIDE_ZONE),
         to: Some(world::OUTSIDE_ZONE),
-        source: vec![],
-        destination: vec![],
+        source: Networks::default(),
+        destination: Networks::default(),
         proto: None,
         to_source,
         timeouts: 0,
@@ -430,7 +431,7 @@ fn a_static_address_goes_before_rules_but_for_one_that_says_keep() {
         open_from: vec![],
     };
     let keep = SnatRule {
-        destination: vec!["198.51.100.0/24".parse().unwrap()],
+        destination: vec!["198.51.100.0/24".parse().unwrap()].into(),
         ..snat(SourceNat::Keep)
     };
     let setup = pooled((5000, 5999));

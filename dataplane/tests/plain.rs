@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{Local, PortId, ServiceId};
 use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
@@ -29,8 +30,8 @@ fn setup(epoch: u32) -> Setup {
             service: ServiceId(1),
             from: Some(world::INSIDE_ZONE),
             to: Some(world::OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Pool(0),
             timeouts: 0,

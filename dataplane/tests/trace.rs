@@ -14,6 +14,7 @@ use sluice_dataplane::mailbox::{FromWorker, RequestId, ToWorker};
 use sluice_dataplane::nat::rules::{
     Filtering, Forward, Mapping, SnatPool, SnatRule, SourceNat, StaticNat,
 };
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
@@ -96,8 +97,8 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
         service: ServiceId(9),
         from: Some(INSIDE_ZONE),
         to: Some(OUTSIDE_ZONE),
-        source: vec![],
-        destination: vec!["203.0.113.64/26".parse().unwrap()],
+        source: Networks::default(),
+        destination: vec!["203.0.113.64/26".parse().unwrap()].into(),
         proto: None,
         ports: vec![],
         allow: false,
@@ -167,8 +168,8 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
             service: ServiceId(4),
             from: Some(INSIDE_ZONE),
             to: Some(OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source,
             timeouts: 0,

@@ -1,12 +1,14 @@
 //! Virtual servers, real servers, NAT and firewall: everything that has a name in counters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use sluice_dataplane::firewall;
 use sluice_dataplane::http_redirect::HttpRedirect;
 use sluice_dataplane::nat::rules::{self, Nat, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
     RealServer, ServerId, ServerState, ServiceId, ServiceName, SessionLimits, VirtualServer,
@@ -27,6 +29,8 @@ pub(super) struct Services<'a> {
     /// By pool in the configuration.
     members: Vec<Members>,
     pub(super) timeouts: Vec<Timeouts>,
+    /// What rules speak of, once each: many may name one list.
+    networks: HashMap<&'a [IpNet], Networks>,
     /// How the other appliance is told of services' sessions, if not by default.
     pub(super) modes: Vec<(ServiceId, SyncMode)>,
 }
@@ -67,6 +71,7 @@ impl<'a> Services<'a> {
             servers,
             members,
             timeouts: vec![config.timeouts.clone()],
+            networks: HashMap::new(),
             modes: vec![],
         };
         services.forget_timeout_sets()?;
@@ -108,6 +113,13 @@ impl<'a> Services<'a> {
             .collect();
         self.registry.forget_timeout_sets_but(&living?);
         Ok(())
+    }
+
+    fn networks(&mut self, listed: &'a [IpNet]) -> Networks {
+        let known = self.networks.entry(listed);
+        known
+            .or_insert_with(|| listed.iter().copied().collect())
+            .clone()
     }
 
     fn service(&mut self, kind: &'static str, name: &Name) -> Result<ServiceId, CompileError> {
@@ -232,8 +244,8 @@ impl<'a> Services<'a> {
                 service,
                 from: rule.from.map(|zone| self.zone(zone)),
                 to: rule.to.map(|zone| self.zone(zone)),
-                source: rule.source.clone(),
-                destination: rule.destination.clone(),
+                source: self.networks(&rule.source),
+                destination: self.networks(&rule.destination),
                 proto: rule.protocol,
                 to_source: source_nat(rule.new_source),
                 timeouts: self.timeout_set(service, &rule.timeouts)?,
@@ -283,8 +295,8 @@ impl<'a> Services<'a> {
                 service,
                 from: rule.from.map(|zone| self.zone(zone)),
                 to: rule.to.map(|zone| self.zone(zone)),
-                source: rule.source.clone(),
-                destination: rule.destination.clone(),
+                source: self.networks(&rule.source),
+                destination: self.networks(&rule.destination),
                 proto: rule.protocol,
                 ports: rule.ports.clone(),
                 allow: rule.allow,

@@ -42,7 +42,7 @@ fn parcels_go_round_and_none_is_lost() {
 fn what_is_not_on_the_list_is_not_admitted() {
     let allow = Allow {
         from: Some(1),
-        source: vec!["192.0.2.0/29".parse().unwrap()],
+        source: vec!["192.0.2.0/29".parse().unwrap()].into(),
         proto: Some(proto::TCP),
         ports: vec![(22, 22), (179, 180)],
     };

@@ -131,6 +131,7 @@ fn within(wanted: Option<IpNet>, found: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::firewall::Rule;
+    use crate::networks::Networks;
 
     fn row() -> SessionRow {
         let original = Tuple {
@@ -283,8 +284,8 @@ mod tests {
         let rule = |service, ports| Rule {
             from: None,
             to: None,
-            source: Vec::new(),
-            destination: Vec::new(),
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             ports,
             allow: true,

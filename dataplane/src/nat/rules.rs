@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use foldhash::HashMap;
-use ipnet::IpNet;
 use sluice_wire::Tuple;
 
-use crate::firewall::holds;
 use crate::nat::ports::PortRange;
+use crate::networks::Networks;
 use crate::snapshot::ServiceId;
 
 /// Ports that a masquerading address gives away, first and last: all that are not privileged
@@ -53,9 +52,9 @@ pub struct SnatRule {
     /// Zone that it leaves by.
     pub to: Option<u8>,
     /// Networks of the source.
-    pub source: Vec<IpNet>,
+    pub source: Networks,
     /// Networks of the destination (after destination translation).
-    pub destination: Vec<IpNet>,
+    pub destination: Networks,
     /// IP protocol.
     pub proto: Option<u8>,
     /// What the source becomes.
@@ -239,8 +238,8 @@ impl Nat {
             rule.from.is_none_or(|zone| zone == from)
                 && rule.to.is_none_or(|zone| zone == to)
                 && rule.proto.is_none_or(|proto| proto == tuple.proto)
-                && holds(&rule.source, tuple.src)
-                && holds(&rule.destination, tuple.dst)
+                && rule.source.holds(tuple.src)
+                && rule.destination.holds(tuple.dst)
                 && self.translates(rule, tuple.src.is_ipv4())
         })
     }
@@ -256,7 +255,7 @@ impl Nat {
                     .and_then(|pool| pool.addresses.first());
                 own.is_some_and(|own| own.is_ipv4() == ipv4)
             }
-            SourceNat::Masquerade => ipv4 || !rule.source.is_empty(),
+            SourceNat::Masquerade => ipv4 || !rule.source.is_everything(),
         }
     }
 
@@ -304,6 +303,7 @@ impl StaticNat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::IpNet;
 
     const INSIDE: u8 = 0;
     const OUTSIDE: u8 = 1;
@@ -327,8 +327,11 @@ mod tests {
             service: ServiceId(service),
             from: Some(INSIDE),
             to: Some(OUTSIDE),
-            source: source.iter().map(|net| net.parse().unwrap()).collect(),
-            destination: vec![],
+            source: source
+                .iter()
+                .map(|net| net.parse::<IpNet>().unwrap())
+                .collect(),
+            destination: Networks::default(),
             proto: None,
             to_source,
             timeouts: 0,
@@ -358,7 +361,7 @@ mod tests {
     fn the_first_rule_that_matches_counts() {
         let nat = nat(vec![
             SnatRule {
-                destination: vec!["172.16.0.0/12".parse().unwrap()],
+                destination: vec!["172.16.0.0/12".parse().unwrap()].into(),
                 ..rule(1, &[], SourceNat::Keep)
             },
             rule(2, &["10.0.0.0/8"], SourceNat::Pool(0)),
@@ -382,7 +385,7 @@ mod tests {
         let v6 = tuple("2001:db8::1", "2001:db8:1::1", 80);
         assert!(nat.source_rule(INSIDE, OUTSIDE, &v6).is_none());
         let named = SnatRule {
-            source: vec!["2001:db8::/32".parse().unwrap()],
+            source: vec!["2001:db8::/32".parse().unwrap()].into(),
             ..masquerade
         };
         let nat = Nat::new(vec![named], vec![], vec![], vec![]);

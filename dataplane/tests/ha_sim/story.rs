@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{
     LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
@@ -181,8 +182,8 @@ fn pool(setup: &mut Setup, ports: u16) {
         service: ServiceId(0),
         from: Some(INSIDE_ZONE),
         to: Some(OUTSIDE_ZONE),
-        source: vec![],
-        destination: vec![],
+        source: Networks::default(),
+        destination: Networks::default(),
         proto: None,
         to_source: SourceNat::Pool(0),
         timeouts: 0,

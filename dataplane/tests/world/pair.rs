@@ -8,6 +8,7 @@ use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::io::{DeviceId, Frame};
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
+use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{Local, ServiceId};
 use sluice_dataplane::worker::HaParts;
@@ -70,8 +71,8 @@ pub fn snat(node: u8) -> Setup {
             service: ServiceId(0),
             from: Some(super::INSIDE_ZONE),
             to: Some(super::OUTSIDE_ZONE),
-            source: vec![],
-            destination: vec![],
+            source: Networks::default(),
+            destination: Networks::default(),
             proto: None,
             to_source: SourceNat::Pool(0),
             timeouts: 0,
