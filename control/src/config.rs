@@ -26,6 +26,7 @@ mod port;
 mod raw;
 mod redirect;
 mod route;
+pub mod secrets;
 mod snat;
 mod snat_pool;
 mod source;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::problem::mismatch;
 use super::{Api, Problem};
 use crate::clock;
+use crate::config::secrets;
 use crate::controller::{Action, ActionError, Outcome, SessionCursor, SessionFilter, SessionQuery};
 use crate::logs::Level;
 
@@ -22,21 +23,6 @@ const SESSIONS: usize = 1000;
 const EVENTS: usize = crate::events::HISTORY;
 /// Log lines in the bundle.
 const LINES: usize = 10_000;
-/// Keys of the configuration whose values nobody is shown, wherever they stand.
-const SECRET: [&str; 9] = [
-    "key",
-    "next_key",
-    // What checks say to servers may be a login.
-    "send",
-    "arguments",
-    "password",
-    "secret",
-    "token",
-    "psk",
-    "community",
-];
-/// What is there instead.
-const HIDDEN: &str = "(not shown)";
 /// What the kernel tells of the machine: name in the bundle, and the file.
 const MACHINE: [(&str, &str); 6] = [
     ("machine/meminfo", "/proc/meminfo"),
@@ -124,7 +110,7 @@ fn show(outcome: Outcome) -> Value {
     match outcome {
         Outcome::Config { config, .. } => {
             let mut raw = value(&config.raw);
-            hide(&mut raw);
+            secrets::hide(&mut raw);
             raw
         }
         Outcome::Revisions(revisions) => value(&revisions),
@@ -137,22 +123,6 @@ fn show(outcome: Outcome) -> Value {
         Outcome::Captures(captures) => value(&captures),
         Outcome::Sessions(list) => value(&list),
         _ => Value::Null,
-    }
-}
-
-/// Takes the values of secrets out.
-fn hide(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            for (key, value) in object {
-                match SECRET.contains(&key.as_str()) {
-                    true => *value = json!(HIDDEN),
-                    false => hide(value),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        _ => {}
     }
 }
 

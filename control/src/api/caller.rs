@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use axum::http::request::Parts;
 
+use crate::security::Role;
+
 /// Who sent a request, as the guard at the door found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -13,6 +15,8 @@ pub(super) struct Caller {
     pub(super) user: String,
     /// Where from.
     pub(super) address: Option<IpAddr>,
+    /// What they may do.
+    pub(super) role: Role,
 }
 
 impl Caller {
@@ -22,7 +26,13 @@ impl Caller {
             name: "local".to_owned(),
             user: "local".to_owned(),
             address,
+            role: Role::Admin,
         }
+    }
+
+    /// Whether secrets of the configuration are shown to them.
+    pub(super) fn sees_secrets(&self) -> bool {
+        self.role >= Role::Admin
     }
 
     /// Of a request that passed the guard.

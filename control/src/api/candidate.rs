@@ -5,15 +5,15 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::Problem;
 use super::caller::Caller;
-use super::config::{change, source, toml, wanted};
+use super::config::{change, shown, source};
 use super::problem::mismatch;
 use super::revisions::{Differences, compare};
-use super::terms::{Asked, How, etag, has, not_modified};
-use crate::config::{Format, RawConfig};
+use super::terms::{Asked, How, has, not_modified};
+use crate::config::RawConfig;
 use crate::controller::{Action, Committed, Handle, Outcome, Target, What, Which};
 
 /// The candidate
@@ -24,16 +24,14 @@ pub(super) async fn read(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Outcome::Candidate(view) = handle.call(Action::ReadCandidate(caller.name)).await? else {
+    let action = Action::ReadCandidate(caller.name.clone());
+    let Outcome::Candidate(view) = handle.call(action).await? else {
         return Err(mismatch());
     };
     if has(&headers, &view.tag) {
         return Ok(not_modified(&view.tag));
     }
-    Ok(match wanted(&headers) {
-        Format::Toml => toml(&view.tag, view.text),
-        Format::Json => (etag(&view.tag), Json(view.value)).into_response(),
-    })
+    Ok(shown(&caller, &headers, &view.tag, view.text, view.value))
 }
 
 /// Begin or replace the candidate
@@ -79,7 +77,8 @@ pub(super) async fn diff(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Differences>, Problem> {
-    compare(&handle, Which::Running, Which::Candidate(caller.name)).await
+    let theirs = Which::Candidate(caller.name.clone());
+    compare(&handle, &caller, Which::Running, theirs).await
 }
 
 /// Use the candidate

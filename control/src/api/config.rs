@@ -2,16 +2,18 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
 use super::Problem;
+use super::caller::Caller;
 use super::problem::mismatch;
 use super::terms::{Asked, How, answer, etag, has, not_modified};
 use crate::config::edit::{Address, Edit, Operation};
-use crate::config::{Format, RawConfig, Source};
+use crate::config::{Format, RawConfig, Source, diff, secrets};
 use crate::controller::{Action, Change, Committed, Handle, Outcome, What};
 
 const TOML: &str = "application/toml";
@@ -19,12 +21,14 @@ const JSON: &str = "application/json";
 
 /// The configuration in use
 ///
-/// As it was given, in TOML with its comments, or in JSON if `Accept` names that first.
+/// As it was given, in TOML with its comments, or in JSON if `Accept` names that first. For others than
+/// administrators `(not shown)` stands in place of secrets; sent back, it means the value that is there.
 #[utoipa::path(get, path = "/config", tag = "configuration", operation_id = "readConfig",
     responses((status = 200, description = "The configuration; its `ETag` is for `If-Match`",
         content((RawConfig = "application/json"), (String = "application/toml")))))]
 pub(super) async fn read(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Outcome::Config { config, tag, .. } = handle.call(Action::ReadConfig).await? else {
@@ -33,10 +37,33 @@ pub(super) async fn read(
     if has(&headers, &tag) {
         return Ok(not_modified(&tag));
     }
-    Ok(match wanted(&headers) {
-        Format::Toml => toml(&tag, config.to_toml()),
-        Format::Json => (etag(&tag), Json(&config.raw)).into_response(),
-    })
+    let (text, raw) = (config.to_toml(), diff::value(&config.raw));
+    Ok(shown(&caller, &headers, &tag, text, raw))
+}
+
+/// A configuration in the format that is wanted, for whoever wants it.
+pub(super) fn shown(
+    caller: &Caller,
+    headers: &HeaderMap,
+    tag: &str,
+    text: String,
+    mut value: Value,
+) -> Response {
+    let hidden = !caller.sees_secrets();
+    match wanted(headers) {
+        Format::Toml if hidden => {
+            // What is in use, or was, can be read.
+            let raw = serde_json::from_value(value).unwrap_or_default();
+            toml(tag, secrets::hide_text(&text, &raw))
+        }
+        Format::Toml => toml(tag, text),
+        Format::Json => {
+            if hidden {
+                secrets::hide(&mut value);
+            }
+            (etag(tag), Json(value)).into_response()
+        }
+    }
 }
 
 /// Replace the configuration
@@ -89,13 +116,14 @@ pub(super) async fn patch(
 
 /// Has the controller make a change, and says what came of it.
 pub(super) async fn change(handle: &Handle, what: What, asked: Asked) -> Result<Response, Problem> {
+    let secrets = asked.secrets;
     let change = Change {
         what,
         target: asked.target,
         terms: asked.terms,
     };
     match handle.call(Action::Change(Box::new(change))).await? {
-        Outcome::Committed(committed) => Ok(answer(*committed)),
+        Outcome::Committed(committed) => Ok(answer(*committed, secrets)),
         _ => Err(mismatch()),
     }
 }

@@ -192,6 +192,7 @@ fn admit(
         name,
         user: identity.user,
         address: Some(client),
+        role: identity.role,
     }))
 }
 

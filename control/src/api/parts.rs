@@ -23,6 +23,7 @@ use super::problem::mismatch;
 use super::terms::{Asked, etag, has, not_modified};
 use super::{Api, Problem};
 use crate::config::edit::{Address, Edit, Operation, Part};
+use crate::config::secrets::hide_part;
 use crate::controller::{Action, Handle, Outcome, PartOf, What, Which};
 
 /// One kind of part.
@@ -203,16 +204,20 @@ async fn read(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let (secrets, about) = (caller.sees_secrets(), address.clone());
     let which = match from.candidate {
         true => Which::Candidate(caller.name),
         false => Which::Running,
     };
     let part = PartOf { which, address };
-    let Outcome::Part(part) = handle.call(Action::ReadPart(part)).await? else {
+    let Outcome::Part(mut part) = handle.call(Action::ReadPart(part)).await? else {
         return Err(mismatch());
     };
     if has(&headers, &part.tag) {
         return Ok(not_modified(&part.tag));
+    }
+    if !secrets {
+        hide_part(&about, &mut part.value);
     }
     Ok((etag(&part.tag), Json(part.value)).into_response())
 }

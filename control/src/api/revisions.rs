@@ -3,18 +3,19 @@
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Problem;
 use super::caller::Caller;
-use super::config::{change, toml, wanted};
+use super::config::{change, shown};
 use super::extract::{Path, Query};
 use super::problem::mismatch;
-use super::terms::{Asked, How, answer, etag};
+use super::terms::{Asked, How, answer};
+use crate::config::RawConfig;
 use crate::config::diff::Difference;
-use crate::config::{Format, RawConfig};
+use crate::config::secrets::hide_differences;
 use crate::controller::{Action, Committed, Handle, Outcome, Revisions, What, Which};
 
 /// The history
@@ -36,13 +37,11 @@ pub(super) async fn list(State(handle): State<Handle>) -> Result<Json<Revisions>
 pub(super) async fn read(
     State(handle): State<Handle>,
     Path(number): Path<u64>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     match handle.call(Action::ReadRevision(number)).await? {
-        Outcome::Candidate(view) => Ok(match wanted(&headers) {
-            Format::Toml => toml(&view.tag, view.text),
-            Format::Json => (etag(&view.tag), Json(view.value)).into_response(),
-        }),
+        Outcome::Candidate(view) => Ok(shown(&caller, &headers, &view.tag, view.text, view.value)),
         _ => Err(mismatch()),
     }
 }
@@ -72,10 +71,11 @@ pub(super) struct Differences {
 pub(super) async fn diff(
     State(handle): State<Handle>,
     Path(number): Path<u64>,
+    Extension(caller): Extension<Caller>,
     Query(against): Query<Against>,
 ) -> Result<Json<Differences>, Problem> {
     let from = against.against.map_or(Which::Running, Which::Revision);
-    compare(&handle, from, Which::Revision(number)).await
+    compare(&handle, &caller, from, Which::Revision(number)).await
 }
 
 /// Use a configuration of the history again
@@ -101,7 +101,8 @@ pub(super) async fn confirm(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    end_trial(&handle, Action::Confirm(caller.name)).await
+    let secrets = caller.sees_secrets();
+    end_trial(&handle, Action::Confirm(caller.name), secrets).await
 }
 
 /// Give the configuration on trial up
@@ -114,12 +115,13 @@ pub(super) async fn revert(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    end_trial(&handle, Action::Revert(caller.name)).await
+    let secrets = caller.sees_secrets();
+    end_trial(&handle, Action::Revert(caller.name), secrets).await
 }
 
-async fn end_trial(handle: &Handle, action: Action) -> Result<Response, Problem> {
+async fn end_trial(handle: &Handle, action: Action, secrets: bool) -> Result<Response, Problem> {
     match handle.call(action).await? {
-        Outcome::Committed(committed) => Ok(answer(*committed)),
+        Outcome::Committed(committed) => Ok(answer(*committed, secrets)),
         _ => Err(mismatch()),
     }
 }
@@ -127,11 +129,17 @@ async fn end_trial(handle: &Handle, action: Action) -> Result<Response, Problem>
 /// Has the controller compare two configurations.
 pub(super) async fn compare(
     handle: &Handle,
+    caller: &Caller,
     from: Which,
     to: Which,
 ) -> Result<Json<Differences>, Problem> {
     match handle.call(Action::Compare { from, to }).await? {
-        Outcome::Differences(changes) => Ok(Json(Differences { changes })),
+        Outcome::Differences(mut changes) => {
+            if !caller.sees_secrets() {
+                hide_differences(&mut changes);
+            }
+            Ok(Json(Differences { changes }))
+        }
         _ => Err(mismatch()),
     }
 }

@@ -12,6 +12,7 @@ use super::Problem;
 use super::caller::Caller;
 use super::extract::Query;
 use crate::config::edit::Position;
+use crate::config::secrets::hide_differences;
 use crate::controller::{Committed, Expected, MAX_CONFIRM_SECONDS, Target, Terms, Verdict};
 
 /// Longest comment in bytes.
@@ -42,6 +43,8 @@ pub(super) struct Asked {
     pub(super) terms: Terms,
     pub(super) target: Target,
     pub(super) position: Position,
+    /// Whether the answer may have secrets.
+    pub(super) secrets: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked {
@@ -65,9 +68,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
             let why = "a candidate is not in use; give confirm_seconds when it is committed";
             return Err(Problem::bad_request(why));
         }
+        let caller = Caller::of(parts);
         Ok(Self {
+            secrets: caller.sees_secrets(),
             terms: Terms {
-                author: Caller::of(parts).name,
+                author: caller.name,
                 comment,
                 expected: expected(&parts.headers)?,
                 dry_run: how.dry_run,
@@ -153,8 +158,12 @@ pub(super) fn not_modified(tag: &str) -> Response {
     (StatusCode::NOT_MODIFIED, etag(tag)).into_response()
 }
 
-/// The answer to a change: 201 if it made something, 202 if some worker has not taken it yet.
-pub(super) fn answer(committed: Committed) -> Response {
+/// The answer to a change: 201 if it made something, 202 if some worker has not taken it yet. Whether secrets
+/// are in it.
+pub(super) fn answer(mut committed: Committed, secrets: bool) -> Response {
+    if !secrets {
+        hide_differences(&mut committed.changes);
+    }
     let status = match committed.result {
         Verdict::Valid | Verdict::NoChange => StatusCode::OK,
         _ if committed.created => StatusCode::CREATED,

@@ -20,6 +20,7 @@ mod configuration;
 mod console;
 mod door;
 mod many;
+mod secrets;
 mod state;
 mod tools;
 

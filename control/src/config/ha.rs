@@ -9,6 +9,7 @@ use super::names::PortIndex;
 use super::place::{Place, optional};
 use super::port::DeviceName;
 use super::raw::section;
+use super::secrets::is_no_mark;
 use super::system::MAX_WORKERS;
 use super::value::{number, word};
 
@@ -236,6 +237,7 @@ fn virtual_macs(text: &str, place: &Place<'_>) -> Option<VirtualMacs> {
 }
 
 fn key(text: &str, place: &Place<'_>) -> Option<Key> {
+    is_no_mark(text, place)?;
     let mut key = [0; KEY_LEN];
     let digits: Option<Vec<u8>> = text
         .chars()

@@ -7,7 +7,7 @@ use super::ledger::Candidate;
 use super::transaction::of_part;
 use crate::config::diff::{diff, value};
 use crate::config::edit::{self, Edit};
-use crate::config::{Format, Source, text};
+use crate::config::{Format, Source, secrets, text};
 
 /// Candidates at once, one for each author.
 const MAX_CANDIDATES: usize = 64;
@@ -31,6 +31,7 @@ impl Controller {
         match what {
             What::Replace(source) => {
                 self.expect(&terms.expected, there)?;
+                let source = secrets::revealed(source, &candidate.raw, &candidate.text);
                 candidate.raw = source.parse().map_err(ActionError::Config)?;
                 candidate.text = match source.format {
                     Format::Toml => source.text,
@@ -92,7 +93,8 @@ impl Controller {
 
 fn edit_candidate(candidate: &mut Candidate, edit: &Edit) -> Result<bool, ActionError> {
     let edited = edit::apply(&candidate.raw, edit)?;
-    let parsed = edited.source.parse();
+    let source = secrets::revealed(edited.source, &candidate.raw, "");
+    let parsed = source.parse();
     candidate.raw = parsed.map_err(|why| of_part(why, edited.path.as_ref()))?;
     candidate.text = text::rewrite(&candidate.text, &candidate.raw);
     Ok(edited.created)

@@ -1,6 +1,9 @@
 //! Changes of the configuration: what can be asked for, and what came of it.
 
-use ring::digest::{SHA256, digest};
+use std::sync::OnceLock;
+
+use ring::hmac;
+use ring::rand::SystemRandom;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -227,9 +230,16 @@ pub struct PartOf {
     pub address: Address,
 }
 
-/// The `ETag` of a text: another text has another one.
+/// The `ETag` of a text: another text has another one, and another process too. A plain hash would let those
+/// who may not see a secret in the text guess at it.
 pub(super) fn tag(text: &str) -> String {
-    let hash = digest(&SHA256, text.as_bytes());
+    static KEY: OnceLock<hmac::Key> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        // Without random numbers tags are such hashes.
+        let drawn = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        drawn.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[]))
+    });
+    let hash = hmac::sign(key, text.as_bytes());
     let half = hash.as_ref().iter().take(16);
     half.map(|byte| format!("{byte:02x}")).collect()
 }

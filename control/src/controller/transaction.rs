@@ -18,7 +18,7 @@ use super::{ADOPTION, Controller};
 use crate::compile;
 use crate::config::diff::{Difference, diff};
 use crate::config::edit::{self, EditError};
-use crate::config::{Config, Format, Path, Source, text};
+use crate::config::{Config, Format, Path, Source, secrets, text};
 use crate::events::{Events, Severity};
 use crate::reload;
 use crate::store::{Store, StoreError};
@@ -240,7 +240,8 @@ impl Controller {
                 let old = edit::get(&self.config.raw, &edit.address);
                 self.expect(&terms.expected, old.as_ref().map(tag_of))?;
                 let edited = edit::apply(&self.config.raw, edit)?;
-                let read = Config::read(edited.source);
+                let source = secrets::revealed(edited.source, &self.config.raw, "");
+                let read = Config::read(source);
                 let mut config = read.map_err(|why| of_part(why, edited.path.as_ref()))?;
                 config.source = Source::toml(text::rewrite(&self.config.to_toml(), &config.raw));
                 part = Some(&edit.address);
@@ -268,9 +269,12 @@ impl Controller {
 
     /// A configuration that was given whole. JSON has no comments: the ones that are there stay.
     fn given(&self, source: &Source) -> Result<Config, ActionError> {
-        let mut config = Config::read(source.clone()).map_err(ActionError::Config)?;
-        if source.format == Format::Json {
-            config.source = Source::toml(text::rewrite(&self.config.to_toml(), &config.raw));
+        let toml = self.config.to_toml();
+        let source = secrets::revealed(source.clone(), &self.config.raw, &toml);
+        let format = source.format;
+        let mut config = Config::read(source).map_err(ActionError::Config)?;
+        if format == Format::Json {
+            config.source = Source::toml(text::rewrite(&toml, &config.raw));
         }
         Ok(config)
     }

@@ -39,8 +39,13 @@ fn first_password(place: &std::path::Path) -> String {
 }
 
 pub(super) fn guarded() -> Guarded {
+    guarded_of(WHOLE)
+}
+
+/// The same with another configuration in use.
+pub(super) fn guarded_of(text: &str) -> Guarded {
     let directory = tempfile::tempdir().expect("a directory");
-    let lab = lab_with(open(directory.path(), false));
+    let lab = lab_of(text, open(directory.path(), false), |_| {});
     let first = first_password(directory.path());
     let login = lab.login("admin", &first);
     let change = json!({ "old": first, "new": ADMIN }).to_string();

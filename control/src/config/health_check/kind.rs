@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::place::{Place, optional};
+use super::super::secrets::is_no_mark;
 use super::super::value::{Loose, PortRange, address, several, word};
 use super::RawHealthCheck;
 
@@ -217,7 +218,9 @@ impl RawHealthCheck {
     }
 
     fn words(&self, place: &Place<'_>) -> Option<Words> {
-        let send = payload(self.send.as_deref(), &place.key("send"));
+        let send = self.send.as_deref();
+        optional(send, |text| is_no_mark(text, &place.key("send")))?;
+        let send = payload(send, &place.key("send"));
         let expect = payload(self.expect.as_deref(), &place.key("expect"));
         Some(Words {
             send: send?,
@@ -357,6 +360,9 @@ impl RawHealthCheck {
             );
         }
         let arguments = self.arguments.clone().unwrap_or_default();
+        for argument in &arguments {
+            is_no_mark(argument, &place.key("arguments"))?;
+        }
         if arguments.iter().any(|argument| argument.contains('\0')) {
             return place
                 .key("arguments")
