@@ -87,6 +87,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(tiers::list))
         .routes(routes!(sessions::list, sessions::end))
         .routes(routes!(sessions::count))
+        .routes(routes!(sessions::ending))
         .routes(routes!(sessions::top))
         .routes(routes!(sessions::stream))
         .routes(routes!(state::workers))

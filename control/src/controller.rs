@@ -11,6 +11,7 @@ mod change;
 mod connectivity;
 mod devices;
 mod dispatch;
+mod endings;
 mod ha;
 mod health;
 mod health_view;
@@ -158,6 +159,7 @@ pub struct Controller {
     logs: Logs,
     captures: Vec<capture::Kept>,
     last_capture: u64,
+    endings: endings::Endings,
 }
 
 impl std::fmt::Debug for Controller {
@@ -234,6 +236,7 @@ impl Controller {
             logs: Logs::default(),
             captures: Vec::new(),
             last_capture: 0,
+            endings: endings::Endings::new(),
         };
         controller.look_at_links();
         controller.look_at_starts(now);
@@ -340,10 +343,14 @@ impl Controller {
         };
         let late: Vec<RequestId> = self.pending.iter().filter_map(late).collect();
         for request in late {
-            if let Some(pending) = self.pending.remove(&request) {
-                let silent = pending.work.waits_for();
-                let _ = pending.answer.send(Err(ActionError::Silent(silent)));
-            }
+            let Some(Pending { answer, work, .. }) = self.pending.remove(&request) else {
+                continue;
+            };
+            let outcome = match work {
+                Work::End(ending) => Ok(Outcome::Ended(self.go_on_ending(ending))),
+                work => Err(ActionError::Silent(work.waits_for())),
+            };
+            let _ = answer.send(outcome);
         }
         self.look_at_roles(now);
         let interval = match self.config.ha_tracks.is_empty() {

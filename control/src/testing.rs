@@ -107,6 +107,7 @@ impl FakeWorker {
                         if session.as_ref().is_some_and(concerned) {
                             *session = None;
                             end.ended += 1;
+                            end.so_far.store(end.ended, Ordering::Relaxed);
                         }
                     }
                     end.cursor = None;

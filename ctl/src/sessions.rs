@@ -1,6 +1,7 @@
 //! `sluicectl sessions`
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::Method;
@@ -10,6 +11,8 @@ use crate::client::{Client, Failure};
 use crate::show::rows;
 use crate::table::{cell, list, number, short, table};
 
+/// Between two looks at sessions that are being ended.
+const LOOK: Duration = Duration::from_secs(2);
 /// Sessions that the API gives at once at most.
 const PAGE: usize = 1000;
 
@@ -64,13 +67,42 @@ pub(crate) fn sessions(
                 query.push(("reset", "true".to_owned()));
             }
             let answer = client.send(&Method::DELETE, "/sessions", &query, None)?;
+            let answer = follow(client, answer, as_json, out)?;
             match as_json {
                 true => writeln!(out, "{answer:#}")?,
                 false => writeln!(out, "{} sessions ended", number(&answer["ended"]))?,
             }
             Ok(())
         }
+        Sessions::Ending { id } => {
+            let answer = client.get(&format!("/sessions/endings/{id}"), &[])?;
+            match (as_json, answer["going_on"] == true) {
+                (true, _) => writeln!(out, "{answer:#}")?,
+                (_, true) => writeln!(out, "{} sessions ended so far", number(&answer["ended"]))?,
+                (_, false) => writeln!(out, "{} sessions ended", number(&answer["ended"]))?,
+            }
+            Ok(())
+        }
     }
+}
+
+/// Waits until all of them are ended, and says now and then how far it is.
+fn follow(
+    client: &Client,
+    mut answer: Value,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<Value, Failure> {
+    let path = format!("/sessions/endings/{}", number(&answer["id"]));
+    while answer["going_on"] == true {
+        if !as_json {
+            writeln!(out, "{} so far", number(&answer["ended"]))?;
+            out.flush()?;
+        }
+        std::thread::sleep(LOOK);
+        answer = client.get(&path, &[])?;
+    }
+    Ok(answer)
 }
 
 /// Page after page, so that neither end ever holds all of them; JSON is one session a line.

@@ -64,6 +64,7 @@ const COMMANDS: &[&str] = &[
     "sessions top --by server",
     "sessions stream",
     "sessions end --all",
+    "sessions ending 1",
     "watch events",
     "watch logs",
     "apply FILE --dry-run",

@@ -198,6 +198,11 @@ impl From<ActionError> for Problem {
                 "no-host-interface",
                 "There is no host interface",
             ),
+            ActionError::NoSuchEnding(_) => (
+                StatusCode::NOT_FOUND,
+                "no-such-ending",
+                "Nothing is being ended by this number",
+            ),
             ActionError::NoSuchCapture(_) => (
                 StatusCode::NOT_FOUND,
                 "no-such-capture",

@@ -5,10 +5,13 @@ mod stream;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Problem;
+use super::extract::Path;
 use super::problem::mismatch;
 use crate::controller::{
     Action, Ended, GroupBy, Handle, Order, Outcome, Question, SessionCount, SessionCursor,
@@ -106,18 +109,42 @@ pub(super) async fn list(
 }
 
 /// End the sessions that match
+///
+/// With `reset` both ends are told at a bounded rate, so that many sessions take long: what is not done within
+/// ten seconds goes on behind the answer, which then is 202 and says where to ask how far it is.
 #[utoipa::path(delete, path = "/sessions", tag = "state", operation_id = "endSessions",
-    params(Conditions, Really), responses((status = 200, body = Ended)))]
+    params(Conditions, Really), responses((status = 200, body = Ended),
+        (status = 202, body = Ended, description = "It goes on; `Location` tells how far it is")))]
 pub(super) async fn end(
     State(handle): State<Handle>,
     Filtered(filter, really): Filtered<Really>,
-) -> Result<Json<Ended>, Problem> {
+) -> Result<Response, Problem> {
     if filter.is_empty() && !really.all {
         let why = "without a condition this ends all sessions; write all=true if that is meant";
         return Err(Problem::bad_request(why));
     }
     let reset = really.reset;
     match handle.call(Action::EndSessions { filter, reset }).await? {
+        Outcome::Ended(ended) if ended.going_on => {
+            let place = format!("/api/v1/sessions/endings/{}", ended.id);
+            let place = [(header::LOCATION, place)];
+            Ok((StatusCode::ACCEPTED, place, Json(ended)).into_response())
+        }
+        Outcome::Ended(ended) => Ok(Json(ended).into_response()),
+        _ => Err(mismatch()),
+    }
+}
+
+/// How far the ending of sessions is
+///
+/// Of a `DELETE` that was answered with 202. The last 64 are remembered.
+#[utoipa::path(get, path = "/sessions/endings/{number}", tag = "state", operation_id = "readEnding",
+    params(("number" = u64, Path)), responses((status = 200, body = Ended)))]
+pub(super) async fn ending(
+    State(handle): State<Handle>,
+    Path(number): Path<u64>,
+) -> Result<Json<Ended>, Problem> {
+    match handle.call(Action::FindEnding(number)).await? {
         Outcome::Ended(ended) => Ok(Json(ended)),
         _ => Err(mismatch()),
     }

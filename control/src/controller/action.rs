@@ -75,6 +75,8 @@ pub enum Action {
         /// Both ends of those that are TCP are told by a reset.
         reset: bool,
     },
+    /// How far the ending of sessions of this number is.
+    FindEnding(u64),
     /// Add up all sessions that match.
     Survey(SessionFilter, Question),
     /// How busy workers are.
@@ -158,7 +160,7 @@ pub enum Outcome {
     Ha(Option<Box<Ha>>),
     /// Of [`Action::ListSessions`].
     Sessions(SessionList),
-    /// Of [`Action::EndSessions`].
+    /// Of [`Action::EndSessions`] and [`Action::FindEnding`].
     Ended(Ended),
     /// Of [`Question::Count`].
     Count(SessionCount),
@@ -267,6 +269,9 @@ pub enum ActionError {
     /// There is no host interface.
     #[error("this takes the host interface; give the configuration a [host] section")]
     NoHost,
+    /// No sessions are being ended by this number.
+    #[error("nothing of the number {0} was being ended, or it is forgotten")]
+    NoSuchEnding(u64),
     /// There is no such capture.
     #[error("there is no capture {0}, or none any more")]
     NoSuchCapture(u64),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_dataplane::mailbox::{Cursor, EndRequest, ToWorker};
+use sluice_dataplane::mailbox::Cursor;
 
 use super::action::{Action, ActionError, Answer, Outcome};
 use super::pending::Work;
@@ -58,6 +58,7 @@ impl Controller {
                 let found = self.find_capture(id);
                 found.map(|capture| Outcome::CaptureHandle(capture.clone()))
             }
+            Action::FindEnding(id) => self.find_ending(id),
             Action::StopCapture(id) => self.stop_capture(id),
             Action::RemoveCapture(id) => self.remove_capture(id),
             // Whoever asks much must not keep anybody from changing things, or from confirming them.
@@ -96,23 +97,9 @@ impl Controller {
             Action::Survey(filter, question) => {
                 return self.survey(&filter, &question, answer, now);
             }
-            Action::EndSessions { filter, reset } => match self.resolve(&filter) {
-                Ok((filter, only)) => {
-                    let left: Vec<usize> = match only {
-                        Some(only) => vec![only],
-                        None => (0..self.workers.len()).collect(),
-                    };
-                    let asked = left.clone();
-                    let work = Work::End { left, ended: 0 };
-                    let request = self.wait_for(work, answer, now + PATIENCE);
-                    for worker in asked {
-                        let end = EndRequest::new(request, filter).telling(reset);
-                        self.workers[worker].send(ToWorker::EndSessions(Box::new(end)));
-                    }
-                    return;
-                }
-                Err(why) => Err(why),
-            },
+            Action::EndSessions { filter, reset } => {
+                return self.end_sessions(&filter, reset, answer, now);
+            }
             Action::ListNeighbours => {
                 let work = Work::Neighbours {
                     worker: 0,

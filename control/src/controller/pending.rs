@@ -9,6 +9,7 @@ use sluice_dataplane::snapshot::PortId;
 
 use super::action::Answer;
 use super::change::Committed;
+use super::endings::Ending;
 use super::survey::Survey;
 use crate::trace::StepView;
 
@@ -35,8 +36,8 @@ pub(super) enum Work {
         only: bool,
         rows: Vec<(usize, SessionRow)>,
     },
-    /// Workers that have not answered, and what the others ended.
-    End { left: Vec<usize>, ended: u64 },
+    /// Workers that end sessions.
+    End(Ending),
     /// Pages come from all workers at once, and are added up.
     Survey(Survey),
     /// A packet is followed from worker to worker.
@@ -60,9 +61,8 @@ impl Work {
             Self::List { worker, .. }
             | Self::Trace { worker, .. }
             | Self::Neighbours { worker, .. } => *worker,
-            Self::End { left, .. } | Self::Survey(Survey { left, .. }) => {
-                left.first().copied().unwrap_or(0)
-            }
+            Self::End(ending) => ending.waits_for(),
+            Self::Survey(Survey { left, .. }) => left.first().copied().unwrap_or(0),
         }
     }
 }

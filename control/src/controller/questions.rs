@@ -1,10 +1,8 @@
 //! Questions that take more than one message: workers are asked one after the other.
 
-use sluice_dataplane::mailbox::{
-    Cursor, EndRequest, NeighbourPage, RequestId, SessionPage, ToWorker,
-};
+use sluice_dataplane::mailbox::{Cursor, NeighbourPage, RequestId, SessionPage, ToWorker};
 
-use super::action::{Ended, Neighbour, Outcome, SessionCursor, SessionList};
+use super::action::{Neighbour, Outcome, SessionCursor, SessionList};
 use super::pending::{Pending, Work};
 use super::{Controller, sessions};
 
@@ -65,22 +63,6 @@ impl Controller {
             *worker = if *only { all } else { *worker + 1 };
         }
         self.ask_for_sessions(page.request, page.cursor.unwrap_or_default());
-    }
-
-    pub(super) fn take_ended(&mut self, from: usize, end: &EndRequest) {
-        let Some(Pending {
-            work: Work::End { left, ended },
-            ..
-        }) = self.pending.get_mut(&end.request)
-        else {
-            return;
-        };
-        left.retain(|&worker| worker != from);
-        *ended += end.ended;
-        if left.is_empty() {
-            let ended = Ended { ended: *ended };
-            self.answer(end.request, Ok(Outcome::Ended(ended)));
-        }
     }
 
     pub(super) fn ask_for_neighbours(&mut self, request: RequestId, from: u32) {

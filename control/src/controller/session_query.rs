@@ -6,11 +6,15 @@ use ipnet::IpNet;
 use serde::Serialize;
 use sluice_dataplane::mailbox::{Cursor, Table, TupleFilter};
 
-/// Sessions were ended.
+/// Sessions were ended, or are being ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ended {
-    /// How many.
+    /// Names it, as long as it can be asked about.
+    pub id: u64,
+    /// How many, so far.
     pub ended: u64,
+    /// More will be.
+    pub going_on: bool,
 }
 
 /// Which sessions, by names; what is `None` matches all.

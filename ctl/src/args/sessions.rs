@@ -48,6 +48,11 @@ pub(crate) enum Sessions {
         #[arg(long)]
         reset: bool,
     },
+    /// Show how far the ending of many sessions is
+    Ending {
+        /// Its number, as the API gave it
+        id: u64,
+    },
 }
 
 /// Conditions on sessions; all must hold. Addresses may be networks.

@@ -1,5 +1,8 @@
 //! Listing and ending sessions from control.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use sluice_wire::Tuple;
 
 use super::{Filter, RequestId};
@@ -78,6 +81,8 @@ pub struct EndRequest {
     pub cursor: Option<Cursor>,
     /// How many were ended.
     pub ended: u64,
+    /// The same, for whoever wants to know how far it is. The worker writes it, control reads it.
+    pub so_far: Arc<AtomicU64>,
 }
 
 impl EndRequest {
@@ -90,7 +95,14 @@ impl EndRequest {
             reset: false,
             cursor: Some(Cursor::default()),
             ended: 0,
+            so_far: Arc::default(),
         }
+    }
+
+    /// Writes down there how far it is.
+    #[must_use]
+    pub fn noting(self, so_far: Arc<AtomicU64>) -> Self {
+        Self { so_far, ..self }
     }
 
     /// Has both ends told, or not.

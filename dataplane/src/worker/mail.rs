@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
 use sluice_wire::{V4, V6};
@@ -184,6 +185,7 @@ impl<I: Io> Worker<I> {
             Table::V6 => self.end_in::<V6>(request, index),
         };
         request.ended += ended;
+        request.so_far.store(request.ended, Ordering::Relaxed);
         request.cursor = next_cursor(table, next);
         request.cursor.is_none()
     }

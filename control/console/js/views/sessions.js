@@ -182,8 +182,8 @@ function mount(main, parameters) {
     const yes = "End";
     if (!(await confirm({ title, body: [h("p", {}, text)], yes, danger: true }))) return;
     try {
-      const { ended } = (await request("DELETE", "/sessions", { query })).data;
-      const said = `${count(ended)} session${ended === 1 ? "" : "s"} ended.`;
+      const { ended, going_on: more } = (await request("DELETE", "/sessions", { query })).data;
+      const said = `${count(ended)} session${ended === 1 ? "" : "s"} ended${more ? " so far; it goes on" : ""}.`;
       done(said);
       announce(said);
     } catch (error) {

@@ -61,7 +61,7 @@ fn sessions_are_counted_grouped_and_streamed_by_the_same_conditions() {
         assert!(refused.body.contains(wanted), "{path}: {}", refused.body);
     }
     let ended = lab.ask("DELETE", "/api/v1/sessions?worker=1", "", "");
-    assert_eq!(ended.json(), json!({ "ended": 5 }));
+    assert_eq!(ended.json()["ended"], 5);
 }
 
 #[test]

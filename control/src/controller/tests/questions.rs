@@ -207,9 +207,40 @@ fn ending_sessions_adds_up_what_workers_ended() {
     settle(&mut controller, &mut workers);
     assert!(matches!(
         answer(answered),
-        Ok(Outcome::Ended(Ended { ended: 2 }))
+        Ok(Outcome::Ended(Ended {
+            id: 1,
+            ended: 2,
+            going_on: false
+        }))
     ));
     assert_eq!(workers[1].sessions.iter().flatten().count(), 4);
+}
+
+#[test]
+fn ending_that_takes_long_goes_on_and_can_be_asked_about() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    for worker in &mut workers {
+        worker.sessions = (0..3).map(|n| Some(session(n, 2))).collect();
+    }
+    let filter = SessionFilter::default();
+    let reset = true;
+    let answered = submit(&mut controller, Action::EndSessions { filter, reset });
+    workers[0].poll();
+    let later = Instant::now() + Duration::from_secs(11);
+    controller.poll(later);
+    let ended = |outcome| match outcome {
+        Ok(Outcome::Ended(ended)) => ended,
+        other => panic!("{other:?}"),
+    };
+    let first = ended(answer(answered));
+    assert_eq!((first.ended, first.going_on), (3, true));
+    let find = |controller: &mut Controller, id| answer(submit(controller, Action::FindEnding(id)));
+    assert_eq!(ended(find(&mut controller, first.id)), first);
+    settle(&mut controller, &mut workers);
+    let last = ended(find(&mut controller, first.id));
+    assert_eq!((last.ended, last.going_on), (6, false));
+    let unknown = find(&mut controller, first.id + 1);
+    assert!(matches!(unknown, Err(ActionError::NoSuchEnding(_))));
 }
 
 #[test]
