@@ -5,12 +5,17 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use ureq::http::Method;
 
 use crate::args::{Capture, Captures, Trace};
 use crate::client::{Body, Client, Failure};
 use crate::show::properties;
 use crate::table::{cell, list, number, table};
+
+/// Exit code of somebody who could not wait.
+const SIGNALLED: i32 = 130;
 
 /// Captures to a file, or to `out`, of which the reader may go away at any time, and the capture with it.
 pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> Result<(), Failure> {
@@ -41,8 +46,10 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
     let begun = client.send(&Method::POST, "/captures", &[], Some(body))?;
     let path = format!("/captures/{}", number(&begun["id"]));
     let follow = [("follow", "true".to_owned())];
-    let packets = client.stream(&format!("{path}/packets"), &follow, "*/*");
-    let read = packets.and_then(|packets| pour(packets, client, &mut file));
+    let read = until_signal(client, &path, || {
+        let packets = client.stream(&format!("{path}/packets"), &follow, "*/*");
+        packets.and_then(|packets| pour(packets, client, &mut file))
+    })?;
     let view = read.and_then(|()| client.get(&path, &[]));
     let gone = client.send(&Method::DELETE, &path, &[], None);
     let view = view?;
@@ -59,6 +66,28 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
     }
     writeln!(out, "; ended by {}", cell(&view["over"]))?;
     Ok(())
+}
+
+/// Reads a capture; a signal to end stops it over there, so that what is read comes to its end. Another one
+/// ends the program.
+fn until_signal<T>(client: &Client, path: &str, read: impl FnOnce() -> T) -> std::io::Result<T> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let handle = signals.handle();
+    Ok(std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut signals = signals.forever();
+            if signals.next().is_some() {
+                // If it is over there is nothing to stop, and if it cannot be reached nothing to be done.
+                let _ = client.send(&Method::POST, &format!("{path}/stop"), &[], None);
+            }
+            if signals.next().is_some() {
+                std::process::exit(SIGNALLED);
+            }
+        });
+        let done = read();
+        handle.close();
+        done
+    }))
 }
 
 /// What to do with captures that are there.
