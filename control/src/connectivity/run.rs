@@ -21,12 +21,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Lines that wait for a slow reader.
 const LINES: usize = 16;
 /// The stages of a trace that say what is decided about a client's packet.
-const TELLING: [&str; 10] = [
+const TELLING: [&str; 11] = [
     "session",
     "host",
     "peer",
     "service",
     "mapping",
+    "last_resort",
     "server",
     "route",
     "policy",
@@ -369,10 +370,10 @@ fn told(view: &TraceView, client: &Client) -> (Vec<StepResult>, bool) {
         if !stopped && (nothing || !TELLING.contains(&step.stage)) {
             continue;
         }
-        let verdict = if stopped {
-            Verdict::Failed
-        } else {
-            Verdict::Ok
+        let verdict = match step.stage {
+            _ if stopped => Verdict::Failed,
+            "last_resort" => Verdict::Warning,
+            _ => Verdict::Ok,
         };
         steps.push(StepResult::new(step.stage, verdict, step.text.clone()));
     }
