@@ -4,7 +4,7 @@
 //! pool's health checks are made once, by the host interface, so through the data plane and from the
 //! appliance's own addresses. What a client's first packet meets at the VIP is traced, by the workers and
 //! on paper, since the kernel's packets are for what is behind the VIP and never enter it. A [`Plan`] says
-//! what there is to do; [`start`] does it.
+//! what there is to do; `start` does it.
 
 mod plan;
 mod run;

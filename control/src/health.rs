@@ -2,7 +2,7 @@
 //!
 //! [`Checker`] is a thread in the network namespace of the host interface, so that its sockets speak by
 //! the data plane's ports and from the appliance's own addresses. It checks [`Targets`], one task
-//! each, and writes what it finds to a [`Board`]. [`machine`] says what a row of results means; the
+//! each, and writes what it finds to a [`Board`]. `machine` says what a row of results means; the
 //! controller makes [`Standings`] of it and brings them to workers. A [`Prober`] has single attempts made,
 //! which no board hears of. One kind of check a file.
 

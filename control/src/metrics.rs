@@ -3,7 +3,7 @@
 //!
 //! How many series there are depends on the configuration and on nothing that the network sends:
 //! per worker, drop reason, port, device, SNAT pool, service and real server. Of the last two no more
-//! than [`MOST`] each are told; the rest is a number in `sluice_metrics_omitted`.
+//! than 4096 each are told; the rest is a number in `sluice_metrics_omitted`.
 
 mod checks;
 mod families;
@@ -41,7 +41,7 @@ fn float(count: u64) -> f64 {
 /// Everything, in Prometheus' text format.
 ///
 /// # Errors
-/// As [`Families::text`].
+/// If the encoder refuses a family; see `Families::text`.
 pub fn text(
     stats: &Stats,
     status: &Status,

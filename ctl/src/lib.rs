@@ -1,7 +1,7 @@
 //! The command line: `sluicectl`. It speaks the REST API and nothing else, so whatever it can do, any
 //! program can do as well, from this machine or another.
 //!
-//! `--json` prints what the API answered. Exit codes are in [`Failure::code`] and in the help.
+//! `--json` prints what the API answered. Exit codes are in `Failure::code` and in the help.
 
 mod access;
 mod args;
