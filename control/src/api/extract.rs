@@ -1,9 +1,13 @@
 //! axum's extractors, whose refusals are problem details here.
 
+use std::marker::PhantomData;
+
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Problem;
 
@@ -44,11 +48,34 @@ impl<T: DeserializeOwned> Body<T> {
     /// Out of a request.
     pub(super) async fn read(request: Request) -> Result<Self, Problem> {
         let body = axum::Json::from_request(request, &()).await;
-        body.map(|axum::Json(body)| Self(body))
+        body.map(|axum::Json(Object(body))| Self(body))
             .map_err(|why: JsonRejection| {
                 let problem = Problem::new(why.status(), "bad-body", "The body cannot be read");
                 problem.detail(why.body_text())
             })
+    }
+}
+
+/// What all bodies are. serde reads a struct from an array as well, by the order of its fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
     }
 }
 
