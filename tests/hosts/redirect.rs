@@ -112,7 +112,9 @@ fn clients_are_sent_elsewhere_while_there_is_no_server_and_served_once_there_is(
         "{}",
         stats["total"]
     );
-    assert!(total.drops() < 10, "{total:#?}");
+    // Hosts say to groups what they like.
+    let of_clients = total.drops() - total.dropped.get("multicast").unwrap_or(&0);
+    assert!(of_clients < 10, "{total:#?}");
     clients_of_all_kinds(&client, &status, || {
         sluice.reload_and_wait("state = \"draining\"", "state = \"up\"");
     });
