@@ -56,15 +56,24 @@ impl Place {
         (self.hash >> 56) as u16
     }
 
-    /// What the session adds to the bucket's sum (mixed as in SplitMix64: Steele, Lea, Flood,
-    /// "Fast splittable pseudorandom number generators", 2014).
+    /// The hash itself: what a session falls to a node by (see [`crate::members`]).
+    pub fn hash(self) -> u64 {
+        self.hash
+    }
+
+    /// What the session adds to the bucket's sum.
     fn term(self, stamp: Stamp) -> u64 {
         let said = u64::from(stamp.version) << 8 | u64::from(stamp.owner);
-        let mut mixed = self.hash ^ said.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mix(self.hash ^ said.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
+}
+
+/// The output function of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
+pub fn mix(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 /// See the module's description.
