@@ -1,4 +1,4 @@
-//! What workers are told of the other appliance, and what they have in common with it.
+//! What workers are told of other appliances, and what they have in common with them.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,8 @@ pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<O
     }
     Ok(Some(HaParts {
         node: ha.node,
-        peer: ha.peer,
+        peers: ha.peers.clone(),
+        shares: ha.shares,
         device: DeviceId(facts.len() as u16 - 1),
         mac: link.mac,
         mtu: link.mtu,

@@ -76,6 +76,7 @@ pub fn layout(config: &Config) -> Layout {
         ports: (4 * config.ports.len()).max(64),
         services: room(services),
         servers: room(servers),
+        peers: config.ha.as_ref().map_or(0, |ha| ha.peers.len()),
     }
 }
 
@@ -123,7 +124,7 @@ fn compile_with(
     })?;
     let mut nat = services.nat()?;
     if let Some(ha) = &config.ha {
-        nat.divide(ha.node > ha.peer);
+        nat.divide(ha.share(), ha.shares);
     }
     let groups = groups::compile(config, &ports);
     let firewall = services.firewall(zone_names.len() as u8)?;

@@ -58,7 +58,7 @@ pub use change::{
     PartView, Revisions, Target, Terms, Touched, TouchedBy, Verdict, What, Which,
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
-pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
+pub use ha::{Ha, HaGroupStatus, HaPeer, PeerState, Rates, Tracker};
 pub use health_view::{CheckTotals, CheckView, Connections, Health, ServerHealth};
 pub use roles::Duty;
 pub use state::{DeviceState, DropState, PortState, WorkerState};
@@ -448,18 +448,18 @@ impl Controller {
                 events.publish("neighbour.lost", Severity::Warning, message, details);
             }
             Event::Ha(event) => self.log_ha(event),
-            Event::PeerVersion { oldest, newest } => {
+            Event::PeerVersion {
+                node,
+                oldest,
+                newest,
+            } => {
                 let message = format!(
-                    "the other appliance speaks versions {oldest} to {newest} of the HA protocol, and none of ours"
+                    "node {node} speaks versions {oldest} to {newest} of the HA protocol, and none of ours"
                 );
-                let details = json!({ "oldest": oldest, "newest": newest });
+                tracing::error!("{message}");
+                let details = json!({ "node": node, "oldest": oldest, "newest": newest });
                 let events = &self.ledger.events;
                 events.publish("ha.peer.version", Severity::Error, message, details);
-                tracing::error!(
-                    oldest,
-                    newest,
-                    "the other appliance speaks no version of the HA protocol that we do"
-                );
             }
         }
     }

@@ -135,15 +135,16 @@ impl Service {
         while Instant::now() < end {
             match self.handle.call_blocking(Action::Ha) {
                 Ok(Outcome::Ha(Some(ha))) if ha.away => {
-                    tracing::info!("the other appliance has everything");
+                    tracing::info!("other appliances have everything");
                     return;
                 }
-                Ok(Outcome::Ha(Some(ha))) if ha.peer_state != PeerState::Dead => {}
+                Ok(Outcome::Ha(Some(ha)))
+                    if ha.peers.iter().any(|peer| peer.state != PeerState::Dead) => {}
                 _ => return,
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        tracing::warn!("the other appliance did not take everything in time");
+        tracing::warn!("other appliances did not take everything in time");
     }
 
     /// Stops the thread and waits for it.

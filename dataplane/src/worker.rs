@@ -114,7 +114,7 @@ pub struct Parts<F> {
     pub secret: [u64; 4],
     /// What connections without a session are known by, the same for all workers.
     pub cookies: Cookies,
-    /// The other appliance, if there is to be one.
+    /// Other appliances, if there are to be any.
     pub ha: Option<HaParts>,
 }
 
@@ -201,8 +201,10 @@ impl<I: Io> Worker<I> {
         let names = snapshot.shared_names.as_ref();
         let zones = names.map_or(Vec::new(), |names| names.zones().to_vec());
         let layout = publisher.published().layout();
-        // Every worker has copies of all that the other appliance has.
-        let copies = ha.as_ref().map_or(0, |ha| usize::from(ha.peer_workers));
+        // Every worker has copies of all that other appliances have.
+        let copies = ha
+            .as_ref()
+            .map_or(0, |ha| ha.peers.len() * usize::from(ha.peer_workers));
         let mappings = limits.mappings * (1 + copies);
         let mut worker = Self {
             id,

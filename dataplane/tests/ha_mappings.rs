@@ -95,6 +95,8 @@ fn connections_of_a_mapping_go_on_and_a_stranger_may_still_open_one() {
         // By the node that has no mapping: nobody but the other can answer.
         let knock = |stranger: &str| tcp(stranger, 99, EXTERNAL, port, SYN, 500, 0).to(OUTSIDE);
         pair.through((2, OUTSIDE), &knock("203.0.113.1"), (1, INSIDE));
+        let welcome = tcp(HOST, 4000, "203.0.113.1", 99, SYN | ACK, 700, 501);
+        pair.through((1, INSIDE), &welcome.to(INSIDE), (1, OUTSIDE));
         pair.kill(1);
         pair.run(SILENCE_MS);
         pair.through((2, OUTSIDE), &knock("203.0.113.2"), (2, INSIDE));
@@ -102,6 +104,11 @@ fn connections_of_a_mapping_go_on_and_a_stranger_may_still_open_one() {
         data.body.extend(*b"more of it");
         let back = pair.through((2, OUTSIDE), &data.summed(16).to(OUTSIDE), (2, INSIDE));
         assert!(back.ends_with(b"more of it"));
+        // The stranger's as well, though its port is of the dead node's share.
+        let mut data = tcp("203.0.113.1", 99, EXTERNAL, port, ACK, 501, 701);
+        data.body.extend(*b"hello");
+        let back = pair.through((2, OUTSIDE), &data.summed(16).to(OUTSIDE), (2, INSIDE));
+        assert!(back.ends_with(b"hello"));
     }
 }
 

@@ -58,6 +58,7 @@ fn every_example_compiles() {
         ),
         ("both", include_str!("../../../examples/both.toml")),
         ("ha", include_str!("../../../examples/ha.toml")),
+        ("ha-three", include_str!("../../../examples/ha-three.toml")),
         ("health", include_str!("../../../examples/health.toml")),
     ] {
         let snapshot = compiled(text);
@@ -277,6 +278,7 @@ fn a_registry_without_room_says_so_and_stays_as_it_was() {
         ports: 3,
         services: 7,
         servers: 2,
+        peers: 0,
     });
     let refused = compile(&config, &facts(&config), &mut registry, 1);
     assert_eq!(
@@ -314,6 +316,18 @@ fn devices_keep_their_order_when_ports_change_theirs() {
         (after.ports[0].device, after.ports[1].device),
         (DeviceId(0), DeviceId(1))
     );
+}
+
+#[test]
+fn three_nodes_have_three_shares_of_the_ports() {
+    let text = include_str!("../../../examples/ha-three.toml");
+    let ports = [(1, "[2, 3]"), (2, "[1, 3]"), (3, "[1, 2]")].map(|(node, peers)| {
+        let text = text.replace("node = 1", &format!("node = {node}"));
+        let text = text.replace("peers = [2, 3]", &format!("peers = {peers}"));
+        compiled(&text).nat.pools[0].ports
+    });
+    // The fourth is for a node to come.
+    assert_eq!(ports, [(1024, 17151), (17152, 33279), (33280, 49407)]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `[ha]`: the other appliance, and the ways to it.
+//! `[ha]`: other appliances, and the ways to them.
 
 use std::fmt;
 
@@ -18,8 +18,12 @@ section! {
     pub struct RawHa {
         /// This node's number.
         node: i64,
-        /// The other node's number.
+        /// The other node's number, where there is one.
         peer: i64,
+        /// The other nodes' numbers.
+        peers: Vec<i64>,
+        /// Into how many shares NAT ports are divided.
+        shares: i64,
         /// The device of the HA link.
         device: String,
         /// MTU of the HA link.
@@ -76,33 +80,42 @@ pub enum Sync {
     None,
 }
 
-/// The other appliance, and the link to it.
+/// Other appliances, and the link to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ha {
     /// This node, below [`MAX_NODES`].
     pub node: u8,
-    /// The other one.
-    pub peer: u8,
+    /// The others: one at least, in ascending order.
+    pub peers: Vec<u8>,
+    /// Shares that NAT ports are divided into: one for each node at least.
+    pub shares: u16,
     /// The device of the HA link; no port's.
     pub device: DeviceName,
     /// Largest IP packet on the HA link, bytes; at least that of every port unless given.
     pub mtu: Option<u16>,
-    /// How many workers the other node has; as many as this one unless given.
+    /// How many workers another node has; as many as this one unless given.
     pub peer_workers: Option<u16>,
-    /// What both nodes know, and nobody else.
+    /// What all nodes know, and nobody else.
     pub key: Key,
-    /// What the other node may use as well, while keys are exchanged.
+    /// What the others may use as well, while keys are exchanged.
     pub next_key: Option<Key>,
     /// The port that heartbeats go by as well.
     pub witness: Option<PortIndex>,
     /// The first five bytes of virtual MAC addresses.
     pub virtual_mac: VirtualMacs,
-    /// When the peer is told of a session.
+    /// When the others are told of a session.
     pub sync: Sync,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u32,
     /// Heartbeats missed in a row before the peer counts as dead.
     pub dead_after: u32,
+}
+
+impl Ha {
+    /// Which of the shares of ports is this node's: they go by the order of the nodes' numbers.
+    pub fn share(&self) -> u16 {
+        self.peers.iter().filter(|&&peer| peer < self.node).count() as u16
+    }
 }
 
 impl Sync {
@@ -119,9 +132,7 @@ impl RawHa {
         let node = place
             .required("node", &self.node, "1")
             .and_then(|&node| number::<u8>(node, 0..=last, &place.key("node")));
-        let peer = place
-            .required("peer", &self.peer, "2")
-            .and_then(|&peer| number::<u8>(peer, 0..=last, &place.key("peer")));
+        let peers = self.peers(place);
         let device = place
             .required("device", &self.device, "\"0000:04:00.0\"")
             .and_then(|device| DeviceName::check(device, &place.key("device")));
@@ -145,16 +156,21 @@ impl RawHa {
         let virtual_mac = optional(self.virtual_mac.as_deref(), |text| {
             virtual_macs(text, &place.key("virtual_mac"))
         });
-        let (node, peer) = (node?, peer?);
-        if node == peer {
-            return place.key("peer").wrong(
-                format_args!("{peer} is this node's own number"),
+        let (node, peers) = (node?, peers?);
+        if peers.contains(&node) {
+            let key = if self.peer.is_some() { "peer" } else { "peers" };
+            return place.key(key).wrong(
+                format_args!("{node} is this node's own number"),
                 "write the number that the other appliance has as its `node`",
             );
         }
+        let nodes = peers.len() as u16 + 1;
+        let shares = self.shares.unwrap_or(i64::from(nodes));
+        let shares = number::<u16>(shares, nodes..=u16::from(MAX_NODES), &place.key("shares"));
         Some(Ha {
             node,
-            peer,
+            peers,
+            shares: shares?,
             device: device?,
             mtu: mtu?,
             peer_workers: peer_workers?,
@@ -166,6 +182,44 @@ impl RawHa {
             heartbeat_ms: heartbeat_ms?,
             dead_after: dead_after?,
         })
+    }
+
+    /// The other nodes' numbers.
+    fn peers(&self, place: &Place<'_>) -> Option<Vec<u8>> {
+        let last = MAX_NODES - 1;
+        let (key, given): (_, &[i64]) = match (&self.peer, &self.peers) {
+            (Some(peer), None) => ("peer", std::slice::from_ref(peer)),
+            (None, Some(peers)) => ("peers", peers),
+            (Some(_), Some(_)) => {
+                return place.key("peers").wrong(
+                    "there is a `peer` as well",
+                    "write one of the two: `peer` for one other node, `peers` for several",
+                );
+            }
+            (None, None) => {
+                place.required("peer", &self.peer, "2")?;
+                return None;
+            }
+        };
+        let place = place.key(key);
+        let numbers = given
+            .iter()
+            .map(|&peer| number::<u8>(peer, 0..=last, &place));
+        let mut peers = numbers.collect::<Option<Vec<_>>>()?;
+        peers.sort_unstable();
+        if peers.is_empty() {
+            return place.wrong(
+                "there is none",
+                "write the numbers of the other nodes: [2, 3]",
+            );
+        }
+        if let Some(pair) = peers.windows(2).find(|pair| pair[0] == pair[1]) {
+            return place.wrong(
+                format_args!("{} is there twice", pair[0]),
+                "write each of the other nodes once",
+            );
+        }
+        Some(peers)
     }
 
     /// The groups, and what is tracked: they may change while the process runs.

@@ -187,6 +187,11 @@ impl Roles {
             .is_some_and(|said| said.degraded && !said.holds_any())
     }
 
+    /// Whether a node said that it has been told everything.
+    pub fn is_ready(&self, node: u8) -> bool {
+        self.said(node).is_some_and(|said| said.ready)
+    }
+
     /// Whether a node said that it holds a group.
     pub fn peer_holds(&self, node: u8, group: usize) -> bool {
         let said = self.said(node).and_then(|said| said.group(group));

@@ -38,7 +38,7 @@ counters! {
         Forwarded = "forwarded",
         /// Frames given to the node that owns their session.
         Redirected = "redirected",
-        /// Of the redirected: packets of sessions that the peer owns.
+        /// Of the redirected: packets of sessions that another node owns, or is to take over.
         RedirectedReplica = "redirected_replica",
         /// Of the redirected: packets that open no session and have none here.
         RedirectedNoSession = "redirected_no_session",
@@ -129,7 +129,7 @@ counters! {
         /// Records of zones that the configuration does not have.
         HaRecordsForeign = "ha_records_foreign",
         /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present,
-        /// 4 it lives and cannot be reached by the HA link.
+        /// 4 it lives and cannot be reached by the HA link. Of several: the worst, of 1, 4, 2 and 3.
         PeerState = "peer_state",
         /// Buckets of the peer's digest that were not what is known here.
         HaDigestMismatches = "ha_digest_mismatches",
@@ -212,5 +212,24 @@ counters! {
         Unanswered = "connections_unanswered",
         /// TCP connections that a real server refused by a reset.
         Rejected = "connections_refused",
+    }
+}
+
+counters! {
+    /// How another node is, as a worker sees it. All are what is there at the moment.
+    PeerCounter {
+        /// 1 it is dead, 2 it has not told all that it knows, 3 present, 4 it lives and cannot be
+        /// reached by the HA link.
+        State = "state",
+        /// Ways to it that work: bit 0 the HA link, bit 1 the data port. Of worker 0.
+        Paths = "paths",
+        /// Frames of records that it has not acknowledged.
+        Lag = "lag",
+        /// Milliseconds since all that it tells was last found to be known here.
+        DigestAge = "digest_age_ms",
+        /// Sessions of ours that it may not know yet.
+        Untold = "sessions_untold",
+        /// Groups that it says it holds: bit n is group n. Of worker 0.
+        Groups = "groups",
     }
 }

@@ -79,7 +79,7 @@ impl<I: Io> Worker<I> {
     #[cold]
     #[inline(never)]
     pub(super) fn resume_captured(&mut self, mut passed: Passed<I::Frame>, at_ns: u64) {
-        let copies = match self.link_mac().filter(|_| passed.corrected) {
+        let copies = match self.link_mac().filter(|_| passed.corrected.is()) {
             // What the other appliance handed over came by the link, and not to the port's MAC address,
             // which it was given since.
             Some(mac) => {

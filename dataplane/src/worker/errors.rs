@@ -78,7 +78,7 @@ impl<I: Io> Worker<I> {
         if !self.error_limit.allow(self.now) {
             return self.counters.count(WorkerCounter::IcmpErrorsLimited);
         }
-        let sender = packet.corrected.then(|| self.neighbour_behind(packet));
+        let sender = packet.corrected.is().then(|| self.neighbour_behind(packet));
         if sender == Some(None) {
             return;
         }
@@ -109,8 +109,8 @@ impl<I: Io> Worker<I> {
         } = packet;
         let known = self.snapshot.ports.get(usize::from(port.0));
         if let Some(known) = known
-            // Who sent it is known to the peer only.
-            && !corrected
+            // Who sent it is known only to the node that received it.
+            && !corrected.is()
             && self.error_limit.allow(self.now)
             && reset::reply(&mut frame, &parsed, known)
         {

@@ -9,7 +9,7 @@ use super::forward::encapsulate;
 use super::plan;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
-use crate::handoff::{Passed, Why};
+use crate::handoff::{Corrected, Passed, Why};
 use crate::host;
 use crate::io::{Frame, Io};
 use crate::path::UNTAGGED;
@@ -203,7 +203,7 @@ impl<I: Io> Worker<I> {
             port: NOWHERE,
             why: Why::Injected,
             datagram: None,
-            corrected: false,
+            corrected: Corrected::NO,
         };
         let held = self.hold.hold(neighbour, passed, self.now);
         held.map_err(|passed| (passed.frame, DropReason::NeighbourQueueFull))

@@ -193,6 +193,7 @@ impl<I: Io> Worker<I> {
                 | Message::PeerUp(_)
                 | Message::PeerDown { .. }
                 | Message::Held(_)
+                | Message::Ready(_)
                 | Message::PeerApplied { .. }
                 | Message::PeerTold(_) => {}
             }

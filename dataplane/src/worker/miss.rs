@@ -151,8 +151,8 @@ impl<I: Io> Worker<I> {
     fn turn_away(&mut self, packet: Packet<I::Frame>, tuple: &Tuple, refusal: Refusal) {
         match refusal {
             Refusal::PassTo(worker) => self.pass(worker, packet, Why::Affinity),
-            Refusal::Correct(why) => {
-                if let Some(packet) = self.correct(packet, why) {
+            Refusal::Correct(errand) => {
+                if let Some(packet) = self.correct(packet, errand) {
                     self.refuse(packet, DropReason::NatNoMapping);
                 }
             }

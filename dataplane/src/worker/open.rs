@@ -6,7 +6,7 @@ use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
 use super::choose::choose;
-use super::ha::Correction;
+use super::ha::Errand;
 use super::http_redirect::may_be_redirected;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
@@ -29,8 +29,8 @@ use crate::{lb, rewrite, tcp};
 pub(super) enum Refusal {
     /// Another worker has to decide.
     PassTo(u16),
-    /// The other appliance has to.
-    Correct(Correction),
+    /// Another appliance has to.
+    Correct(Errand),
     /// This virtual server (index into the snapshot) redirects the client.
     Redirect(u16),
     /// It may not, or cannot, be opened.

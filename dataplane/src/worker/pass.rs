@@ -88,27 +88,28 @@ impl<I: Io> Worker<I> {
                         false => self.hear_witness(frame, at),
                     }
                 }
-                Message::HaRecords { frame, lane, mark } => {
-                    self.apply_passed_records(&frame, lane, mark);
+                Message::HaRecords { frame, of, mark } => {
+                    self.apply_passed_records(&frame, of, mark);
                 }
-                Message::HaSweep { lane, sweep } => self.sweep_lane(lane, sweep),
+                Message::HaSweep { of, sweep } => self.sweep_lane(of, sweep),
                 Message::HaSumsWanted {
-                    lane,
+                    of,
                     first,
                     number,
                     by,
-                } => self.sums_wanted(lane, first, number, by),
+                } => self.sums_wanted(of, first, number, by),
                 Message::HaSums {
                     frame,
-                    lane,
+                    of,
                     number,
                     from,
-                } => self.sums_heard(&frame, lane, number, from),
+                } => self.sums_heard(&frame, of, number, from),
                 Message::PeerUp(up) => self.peer_up(&up),
-                Message::PeerDown { lives } => self.peer_down(lives),
+                Message::PeerDown { seat, lives } => self.peer_down(seat, lives),
                 Message::Held(groups) => self.set_held(groups),
-                Message::PeerTold(lane) => self.peer_told(lane),
-                Message::PeerApplied { lane, worker } => self.peer_applied(lane, worker),
+                Message::Ready(nodes) => self.set_ready(nodes),
+                Message::PeerTold(of) => self.peer_told(of),
+                Message::PeerApplied { of, worker } => self.peer_applied(of, worker),
             }
         }
         BUDGET

@@ -165,8 +165,9 @@ pub(super) fn renewal(
         Destination::Keep
             if mapped && (leaves.dst, leaves.dport) != (arrives.dst, arrives.dport) =>
         {
-            snapshot.nat.pools.iter().find(|pool| {
-                let (first, last) = pool.ports;
+            let mut pools = snapshot.nat.pools.iter().zip(0..);
+            pools.find(|&(pool, index)| {
+                let (first, last) = snapshot.nat.whole_pool(index);
                 pool.addresses.contains(&arrives.dst) && (first..=last).contains(&arrives.dport)
             })?;
             inbound.destination = Destination::Translate(leaves.dst, leaves.dport);

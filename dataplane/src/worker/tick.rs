@@ -247,6 +247,7 @@ impl<I: Io> Worker<I> {
             .set(WorkerCounter::PersistenceFull, persistence.refused);
         let (from, to) = (self.tick.path, self.tick.path + PATHS_PER_TICK);
         self.tick.path = if to >= self.paths.high_water() { 0 } else { to };
+        let own = self.own_sessions();
         let Self {
             publisher,
             counters,
@@ -254,6 +255,7 @@ impl<I: Io> Worker<I> {
             load,
             paths,
             neighbours,
+            ha,
             now,
             ..
         } = self;
@@ -266,6 +268,9 @@ impl<I: Io> Worker<I> {
             }
             tally.publish(writer);
             load.publish(writer);
+            if let Some(ha) = ha {
+                ha.publish(own, *now, writer);
+            }
             for id in (from..to).map(|id| PathId(id as u16)) {
                 let Some(path) = paths.get_mut(id) else { break };
                 let (packets, bytes) = path.take_counts();

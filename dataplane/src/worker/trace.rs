@@ -11,7 +11,7 @@ use sluice_wire::{Key, Tuple, V4, V6, proto};
 
 use super::Worker;
 use super::burst::{Packet, judge_arrival};
-use super::ha::is_mapped;
+use super::ha::{Whose, is_mapped};
 use super::hit;
 use super::http_redirect::may_be_redirected;
 use super::miss::{Look, look};
@@ -21,7 +21,7 @@ use super::revalidate::renewal;
 use super::source::{Chosen, Sources};
 use super::tables::PerFamily;
 use crate::counters::DropReason;
-use crate::handoff::Why;
+use crate::handoff::{Corrected, Why};
 use crate::io::{Io, RxMeta};
 use crate::lb;
 use crate::mailbox::trace::{Over, Step, TcpVerdict, Trace, Verdict};
@@ -71,7 +71,7 @@ impl<I: Io> Worker<I> {
                     port,
                     why: trace.why,
                     datagram: None,
-                    corrected: false,
+                    corrected: Corrected::NO,
                 };
                 match self.zone(port) {
                     None => Verdict::Drop(DropReason::Internal),
@@ -158,7 +158,7 @@ impl<I: Io> Worker<I> {
         };
         let mut today = None;
         if this.epoch != self.snapshot.epoch {
-            if session.is_replica() && self.is_kept_by_peer::<F>(id) && !packet.corrected {
+            if session.is_replica() && self.whose::<F>(id, packet.corrected) != Whose::Ours {
                 trace.steps.push(Step::Peer);
                 return Ok(Verdict::Redirect);
             }

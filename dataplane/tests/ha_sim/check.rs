@@ -27,7 +27,7 @@ pub(crate) fn clashes(tables: &[Vec<Row>]) -> Vec<[&Row; 2]> {
     clashes
 }
 
-/// What each node owns the other has a copy of, and no more. A clash has no room at the other node.
+/// What each node owns all others have a copy of, and no more. A clash has no room at other nodes.
 pub(crate) fn tables_are_equal(tables: &[Vec<Row>]) {
     let clashes = clashes(tables);
     let clash = |row: &Row| {
@@ -36,35 +36,34 @@ pub(crate) fn tables_are_equal(tables: &[Vec<Row>]) {
             .flatten()
             .any(|other| other.key() == row.key())
     };
-    for (own, other) in [(0, 1), (1, 0)] {
-        let copies: HashMap<_, _> = tables[other]
-            .iter()
-            .filter(|row| row.replica && !clash(row))
-            .map(|row| (row.key(), row))
-            .collect();
-        let owned: HashMap<_, _> = tables[own]
-            .iter()
-            .filter(|row| !row.replica && !clash(row))
-            .map(|row| (row.key(), row))
-            .collect();
-        for (key, row) in &owned {
+    let mut owned = HashMap::new();
+    for (at, table) in tables.iter().enumerate() {
+        for row in table.iter().filter(|row| !row.replica && !clash(row)) {
+            let before = owned.insert(row.key(), (at, row));
+            assert!(before.is_none(), "two have it: {row:?}, {before:?}");
+        }
+    }
+    for (at, table) in tables.iter().enumerate() {
+        let copies = table.iter().filter(|row| row.replica && !clash(row));
+        let count = copies.clone().count();
+        let copies: HashMap<_, _> = copies.map(|row| (row.key(), row)).collect();
+        assert_eq!(count, copies.len(), "node {}: copies of copies", at + 1);
+        for (key, (owner, row)) in owned.iter().filter(|(_, (owner, _))| *owner != at) {
             let copy = copies.get(key);
-            let copy = copy.unwrap_or_else(|| panic!("node {} was not told of {row:?}", other + 1));
+            let copy = copy.unwrap_or_else(|| {
+                let there = table.iter().find(|other| other.reply == row.reply);
+                panic!(
+                    "node {} was not told of {row:?} by {}, but has {there:?}",
+                    at + 1,
+                    owner + 1
+                )
+            });
             let same = (copy.reply, copy.state) == (row.reply, row.state);
-            assert!(same, "node {} thinks {copy:?} of {row:?}", other + 1);
+            assert!(same, "node {} thinks {copy:?} of {row:?}", at + 1);
         }
         for (key, row) in &copies {
-            assert!(
-                owned.contains_key(key),
-                "node {} has {row:?}, which node {} has not",
-                other + 1,
-                own + 1
-            );
+            let is_others = owned.get(key).is_some_and(|(owner, _)| *owner != at);
+            assert!(is_others, "node {} has {row:?}, which nobody has", at + 1);
         }
-        let count = tables[other]
-            .iter()
-            .filter(|row| row.replica && !clash(row))
-            .count();
-        assert_eq!(count, copies.len(), "node {}: copies of copies", other + 1);
     }
 }

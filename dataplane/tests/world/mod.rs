@@ -81,8 +81,10 @@ pub struct Setup {
     pub limits: Limits,
     pub host: Option<HostPolicy>,
     pub epoch: u32,
-    /// Node number, 1 or 2, of one of two appliances.
+    /// Its number, from 1 on, where there are several appliances.
     pub node: Option<u8>,
+    /// How many there are.
+    pub nodes: u16,
     /// Of such a node: services whose sessions the other one is told of otherwise than by default.
     pub modes: Vec<(ServiceId, SyncMode)>,
     /// Of such a node: what makes this start of it another than all others; drawn if not given.
@@ -148,6 +150,7 @@ impl Default for Setup {
             host: None,
             epoch: 1,
             node: None,
+            nodes: 2,
             modes: vec![],
             boot: None,
             secret: [1, 2, 3, 4],
@@ -209,7 +212,7 @@ impl Setup {
         let mut zones = vec!["inside".to_owned(), "outside".to_owned()];
         zones.extend(self.extra_zone.clone());
         if let Some(node) = self.node {
-            nat.divide(node == 2);
+            nat.divide(u16::from(node) - 1, self.nodes);
             spreads.push(spread(Fields::Tuple));
             devices.push(Device {
                 name: "ha".into(),
@@ -281,6 +284,7 @@ impl World {
             ports: 4,
             services: 64,
             servers: 64,
+            peers: 15,
         };
         let count = usize::from(setup.workers);
         let (published, publishers) = Published::new(count, layout);

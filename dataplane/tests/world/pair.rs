@@ -1,4 +1,5 @@
-//! Two appliances in memory, with a wire between their HA devices that delays, loses and can be cut.
+//! Two appliances or more in memory, with a switch between their HA devices that delays, loses and can be
+//! cut.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,20 @@ const MEETING_MS: u32 = 400;
 /// Longer than a heartbeat may be missing.
 pub const SILENCE_MS: u32 = 150;
 
-/// What node `node` is told of the other one.
+/// The MAC address of a node on the HA link.
+pub fn link_mac(node: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 1, node])
+}
+
+/// The nodes, of `count`, that a frame on the HA link is for, but for the one that it comes from; by
+/// their places, which are one less than their numbers.
+pub fn receivers(frame: &[u8], from: usize, count: usize) -> Vec<usize> {
+    let is_for = |at: &usize| frame[0] & 1 == 1 || frame[..6] == link_mac(*at as u8 + 1).0;
+    let others = (0..count).filter(|&at| at != from);
+    others.filter(is_for).collect()
+}
+
+/// What node `node` is told of the others.
 pub fn parts(node: u8, setup: &Setup) -> HaParts {
     let drawn = || BOOTS.fetch_add(1, Ordering::Relaxed);
     let boot = setup.boot.unwrap_or_else(drawn);
@@ -31,9 +45,12 @@ pub fn parts(node: u8, setup: &Setup) -> HaParts {
     seed[..8].copy_from_slice(&boot.to_be_bytes());
     HaParts {
         node,
-        peer: 3 - node,
+        peers: (1..=setup.nodes as u8)
+            .filter(|&peer| peer != node)
+            .collect(),
+        shares: setup.nodes,
         device: DeviceId(LINK as u16),
-        mac: MacAddr([2, 0, 0, 0, 1, node]),
+        mac: link_mac(node),
         mtu: 1500,
         key: [7; 32],
         next_key: None,
@@ -98,42 +115,47 @@ pub fn sport(frame: &[u8]) -> u16 {
 }
 
 pub struct Pair {
-    /// Nodes 1 and 2; `None` is dead.
-    pub nodes: [Option<World>; 2],
+    /// Nodes 1, 2 and so on; `None` is dead.
+    pub nodes: Vec<Option<World>>,
     /// What is on its way to each node, and when it arrives.
-    wire: [VecDeque<(u32, Vec<u8>)>; 2],
+    wire: Vec<VecDeque<(u32, Vec<u8>)>>,
     /// The same of the network inside, where heartbeats go as well.
-    witness: [VecDeque<(u32, Vec<u8>)>; 2],
+    witness: Vec<VecDeque<(u32, Vec<u8>)>>,
     pub witness_cut: bool,
     pub now: u32,
     /// Of the wire, milliseconds.
     pub delay: u32,
     pub cut: bool,
+    /// Nodes that cannot hear each other by the wire.
+    pub severed: Vec<(u8, u8)>,
     /// Every n-th frame of the HA protocol is lost; 0: none.
     pub lose_every: u32,
     carried: u32,
 }
 
 impl Pair {
-    /// Two nodes that have met.
+    /// Nodes that have met: as many as the first one thinks.
     pub fn new(setup: impl Fn(u8) -> Setup) -> Self {
+        let count = setup(1).nodes as u8;
+        let nodes: Vec<_> = (1..=count).map(|node| Some(setup(node).start())).collect();
         let mut pair = Self {
-            nodes: [1, 2].map(|node| Some(setup(node).start())),
-            wire: Default::default(),
-            witness: Default::default(),
+            wire: nodes.iter().map(|_| VecDeque::new()).collect(),
+            witness: nodes.iter().map(|_| VecDeque::new()).collect(),
+            nodes,
             witness_cut: false,
             now: 0,
             delay: 0,
             cut: false,
+            severed: vec![],
             lose_every: 0,
             carried: 0,
         };
         pair.run(MEETING_MS);
-        for node in [1, 2] {
+        for node in 1..=count {
             assert_eq!(
                 pair.sum(node, WorkerCounter::PeerState) % 3,
                 0,
-                "node {node} has met the other"
+                "node {node} has met the others"
             );
         }
         pair
@@ -145,11 +167,11 @@ impl Pair {
             .expect("it lives")
     }
 
-    /// Lets time pass on both nodes and on the wire.
+    /// Lets time pass on all nodes and on the wire.
     pub fn run(&mut self, ms: u32) {
         for _ in 0..ms {
             self.now += 1;
-            for at in 0..2 {
+            for at in 0..self.nodes.len() {
                 self.step(at);
             }
         }
@@ -182,23 +204,34 @@ impl Pair {
             .into_iter()
             .partition::<VecDeque<_>, _>(|frame| frame[12..14] == [0x88, 0xb5]);
         world.sent[0] = rest;
-        if !self.witness_cut {
-            let beats = beats.into_iter().map(|frame| (self.now, frame));
-            self.witness[1 - at].extend(beats);
+        let workers = world.workers.iter_mut();
+        let frames = workers.flat_map(|worker| std::mem::take(&mut worker.io().tx[LINK]));
+        let frames: Vec<_> = frames.map(|frame| frame.bytes().to_vec()).collect();
+        let count = self.nodes.len();
+        for frame in beats.iter().filter(|_| !self.witness_cut) {
+            for to in (0..count).filter(|&to| to != at) {
+                self.witness[to].push_back((self.now, frame.clone()));
+            }
         }
-        let world = self.nodes[at].as_mut().expect("it lives");
-        for worker in &mut world.workers {
-            for frame in std::mem::take(&mut worker.io().tx[LINK]) {
-                self.carried += 1;
-                let ours = frame.bytes()[12..14] == [0x88, 0xb5];
-                let lost =
-                    ours && self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every);
-                if !self.cut && !lost {
-                    let when = self.now + self.delay;
-                    self.wire[1 - at].push_back((when, frame.bytes().to_vec()));
+        for frame in frames {
+            self.carried += 1;
+            let ours = frame[12..14] == [0x88, 0xb5];
+            let lost = ours && self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every);
+            if self.cut || lost {
+                continue;
+            }
+            for to in receivers(&frame, at, count) {
+                if !self.is_severed(at, to) {
+                    self.wire[to].push_back((self.now + self.delay, frame.clone()));
                 }
             }
         }
+    }
+
+    fn is_severed(&self, from: usize, to: usize) -> bool {
+        let ends = [(from, to), (to, from)];
+        let ends = ends.map(|(a, b)| (a as u8 + 1, b as u8 + 1));
+        ends.iter().any(|ends| self.severed.contains(ends))
     }
 
     /// A frame comes to a node, and everything follows that does within a few milliseconds more than

@@ -83,10 +83,11 @@ pub(super) fn link(config: &Config, top: &Place<'_>) {
     }
     for (index, pool) in config.snat_pools.iter().enumerate() {
         let (first, last) = pool.ports;
-        if u32::from(last) - u32::from(first) + 1 < 2 * MIN_PORTS {
+        let least = u32::from(ha.shares) * MIN_PORTS;
+        if u32::from(last) - u32::from(first) + 1 < least {
             top.key("snat_pool").index(index).key("ports").wrong::<()>(
-                "too few ports to share between two nodes",
-                format_args!("write {} or more", 2 * MIN_PORTS),
+                format_args!("too few ports for {} nodes to share", ha.shares),
+                format_args!("write {least} or more"),
             );
         }
     }

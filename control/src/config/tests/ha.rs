@@ -17,8 +17,45 @@ fn the_example_names_a_link_of_its_own() {
     assert_eq!(devices.len(), 3);
     assert_eq!(devices[2].name.as_str(), "0000:04:00.0", "the last one");
     let ha = config.ha.expect("there is an [ha]");
-    assert_eq!((ha.node, ha.peer, ha.key.0[31]), (1, 2, 0x1f));
+    assert_eq!((ha.node, &*ha.peers, ha.key.0[31]), (1, &[2][..], 0x1f));
+    assert_eq!((ha.share(), ha.shares), (0, 2));
     assert!(!format!("{ha:?}").contains("1f"), "the key is not shown");
+}
+
+#[test]
+fn nodes_share_ports_in_the_order_of_their_numbers() {
+    let ha = |node: &str, peers: &str| {
+        let text = EXAMPLE.replacen("node = 1", node, 1);
+        let text = text.replacen("peer = 2", peers, 1);
+        let config = Config::read(Source::toml(&text)).expect("it is right");
+        config.ha.expect("there is an [ha]")
+    };
+    let of_three = [
+        ("node = 2", "peers = [9, 5]", 0),
+        ("node = 5", "peers = [2, 9]", 1),
+        ("node = 9", "peers = [5, 2]", 2),
+    ];
+    for (node, peers, share) in of_three {
+        let ha = ha(node, peers);
+        assert_eq!((ha.share(), ha.shares), (share, 3));
+        assert!(ha.peers.is_sorted());
+    }
+    let more = ha("node = 5", "peers = [2]\nshares = 16");
+    assert_eq!((more.share(), more.shares), (1, 16));
+    assert_eq!(ha("node = 1", "peers = [2]"), ha("node = 1", "peer = 2"));
+}
+
+#[test]
+fn a_pool_has_ports_enough_for_every_share() {
+    let text = EXAMPLE.replacen("peer = 2", "peer = 2\nshares = 4", 1);
+    let text = text.replacen(
+        "name = \"internet\"",
+        "name = \"internet\"\nports = \"1024-1200\"",
+        1,
+    );
+    let problems = problems(&text);
+    let expected = "snat_pool[0].ports: too few ports for 4 nodes to share";
+    assert!(problems[0].contains(expected), "{problems:?}");
 }
 
 #[test]
@@ -88,6 +125,33 @@ fn what_cannot_be_is_said_with_its_place() {
         ),
         ("peer = 2", "peer = 16", "ha.peer: 16 is out of range"),
         ("peer = 2\n", "", "ha: `peer` is missing"),
+        ("peer = 2", "peers = []", "ha.peers: there is none"),
+        (
+            "peer = 2",
+            "peers = [3, 1]",
+            "ha.peers: 1 is this node's own number",
+        ),
+        ("peer = 2", "peers = [3, 3]", "ha.peers: 3 is there twice"),
+        (
+            "peer = 2",
+            "peers = [3, 16]",
+            "ha.peers: 16 is out of range",
+        ),
+        (
+            "peer = 2",
+            "peer = 2\npeers = [3]",
+            "ha.peers: there is a `peer` as well",
+        ),
+        (
+            "peer = 2",
+            "peers = [2, 3, 4]\nshares = 3",
+            "ha.shares: 3 is out of range",
+        ),
+        (
+            "name = \"internet\"",
+            "name = \"internet\"\nports = \"1024-1200\"",
+            "",
+        ),
         (key, "", "ha: there is no key"),
         (key, "key = \"0123\"", "ha.key: not a key of 32 bytes"),
         (
@@ -118,7 +182,7 @@ fn what_cannot_be_is_said_with_its_place() {
         (
             "name = \"internet\"",
             "name = \"internet\"\nports = \"1024-1100\"",
-            "snat_pool[0].ports: too few ports to share between two nodes",
+            "snat_pool[0].ports: too few ports for 2 nodes to share",
         ),
         (
             "addresses = [\"10.0.0.2/16\"]",

@@ -1,15 +1,17 @@
 //! Roles: which groups of addresses this node holds, and what it does about it.
 //!
-//! Worker 0 decides with the peer ([`sluice_ha::Roles`]), tells the other workers, and announces the
+//! Worker 0 decides with the other nodes ([`sluice_ha::Roles`]), tells the other workers, and announces the
 //! addresses of a group that it has taken: at once, and a few times more, because announcements are
 //! lost like anything else.
 
 use arrayvec::ArrayVec;
+use sluice_ha::NodeSet;
 use sluice_ha::heartbeat::PAYLOAD;
 use sluice_ha::roles::{Group, MAX_GROUPS};
 
 use super::super::Worker;
 use super::super::local::{announce_on, report_groups};
+use super::Peer;
 use crate::groups::{self, GroupId, GroupSet, Groups};
 use crate::handoff::Message;
 use crate::io::Io;
@@ -38,8 +40,8 @@ pub(in super::super) struct Announcer {
     /// What is being announced: the round's group, and the address to go on with.
     now: Option<(GroupId, usize)>,
     refreshed: u32,
-    /// Groups that the peer said it holds.
-    peers: GroupSet,
+    /// Groups that other nodes said they hold.
+    others: GroupSet,
 }
 
 /// What the configuration says of all groups, by their place; those that it has not are never held.
@@ -103,21 +105,35 @@ impl<I: Io> Worker<I> {
     pub(super) fn follow_roles(&mut self) {
         let now = self.now;
         let Some(ha) = &mut self.ha else { return };
-        let (peer, joined) = (ha.parts.peer, ha.is_joined() && ha.peer.is_some());
-        let lag: usize = ha
-            .lanes
-            .iter()
-            .flatten()
-            .map(|lane| lane.lag() as usize)
-            .sum();
+        let joined = ha.settled && !ha.linked.is_empty() && ha.peers.iter().all(Peer::is_known);
+        let lag: u64 = ha.peers.iter().map(Peer::lag).sum();
+        let node = ha.parts.node;
         let Some(speaker) = &mut ha.speaker else {
             return;
         };
         speaker.ready |= joined && lag == 0;
         let roles = &mut speaker.roles;
         roles.set_ready(speaker.ready);
-        roles.set_alive(peer, speaker.heartbeat.is_up());
-        roles.heard(peer, speaker.heartbeat.peer_payload());
+        let mut ready = NodeSet::default();
+        if speaker.ready {
+            ready = ready.with(node);
+        }
+        for (peer, voice) in ha.peers.iter().zip(&mut speaker.voices) {
+            let up = voice.heartbeat.is_up();
+            roles.set_alive(peer.id, up);
+            roles.heard(peer.id, voice.heartbeat.peer_payload());
+            if up && roles.is_ready(peer.id) {
+                ready = ready.with(peer.id);
+            }
+            voice.holds = GroupSet::default();
+            for slot in (0..MAX_GROUPS).filter(|_| up) {
+                let holds = roles.peer_holds(peer.id, slot);
+                voice.holds.set(GroupId::of_slot(slot), holds);
+            }
+        }
+        let others = speaker.held_by_others();
+        let is_new = ready != speaker.ready_nodes || speaker.ready_untold;
+        speaker.ready_nodes = ready;
         let mut changes = ArrayVec::<(GroupId, bool), { 2 * MAX_GROUPS }>::new();
         if speaker.has_listened(now) {
             while let Some(change) = speaker.roles.poll(now) {
@@ -131,18 +147,19 @@ impl<I: Io> Worker<I> {
                 }
             }
         }
-        let peers = speaker.held_by(peer);
-        let before = std::mem::replace(&mut speaker.announcer.peers, peers);
+        let before = std::mem::replace(&mut speaker.announcer.others, others);
         for slot in 0..MAX_GROUPS {
             let group = GroupId::of_slot(slot);
             // Both held it, and switches know the one that let it go.
-            if speaker.held.has(group) && before.has(group) && !peers.has(group) {
+            if speaker.held.has(group) && before.has(group) && !others.has(group) {
                 speaker.announcer.due[slot] = Some((now, 0));
             }
         }
-        let mut payload = [0; PAYLOAD];
-        let len = speaker.roles.payload(peer, &mut payload);
-        speaker.heartbeat.set_payload(&payload[..len]);
+        for (peer, voice) in ha.peers.iter().zip(&mut speaker.voices) {
+            let mut payload = [0; PAYLOAD];
+            let len = speaker.roles.payload(peer.id, &mut payload);
+            voice.heartbeat.set_payload(&payload[..len]);
+        }
         let mut taken = speaker.held;
         for (slot, at) in speaker.let_go.iter_mut().enumerate() {
             match at {
@@ -163,6 +180,13 @@ impl<I: Io> Worker<I> {
             if let Some(speaker) = self.speaker().filter(|_| !all) {
                 speaker.untold = true;
             }
+        }
+        if is_new {
+            let all = self.spread(|| Message::Ready(ready));
+            if let Some(speaker) = self.speaker() {
+                speaker.ready_untold = !all;
+            }
+            self.set_ready(ready);
         }
         for (group, holds) in changes {
             self.tell(Event::Ha(HaEvent::Group { group, holds }));
@@ -272,12 +296,17 @@ impl<I: Io> Worker<I> {
     pub(super) fn count_roles(&mut self) {
         let Some(ha) = &self.ha else { return };
         let Some(speaker) = &ha.speaker else { return };
-        let peer = speaker.held_by(ha.parts.peer);
-        let away = speaker.roles.is_away(ha.parts.peer) && ha.taken == GroupSet::default();
+        let others = speaker.held_by_others();
+        let mut living = ha.peers.iter().zip(&speaker.voices);
+        // Somebody must have heard it, and nobody who lives must not have.
+        let away = speaker.voices.iter().any(|voice| voice.heartbeat.is_up())
+            && living
+                .all(|(peer, voice)| speaker.roles.is_away(peer.id) || !voice.heartbeat.is_up())
+            && ha.taken == GroupSet::default();
         let (paths, ready) = (speaker.paths(), u64::from(speaker.ready));
         let counters = &mut self.counters;
         counters.set(WorkerCounter::HaGroupsHeld, u64::from(ha.held.0));
-        counters.set(WorkerCounter::HaGroupsPeer, u64::from(peer.0));
+        counters.set(WorkerCounter::HaGroupsPeer, u64::from(others.0));
         counters.set(WorkerCounter::HaPaths, paths);
         counters.set(WorkerCounter::HaJoined, ready);
         counters.set(WorkerCounter::HaAway, u64::from(away));

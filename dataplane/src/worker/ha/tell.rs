@@ -1,5 +1,5 @@
-//! What the peer is told of our sessions: each birth, change of state and death in the burst where it
-//! happens, and everything at once when it was started anew or missed something.
+//! What other nodes are told of our sessions: each birth, change of state and death in the burst where it
+//! happens, and everything at once when one was started anew or missed something.
 
 use sluice_ha::bulk::{self, Next, Scope};
 use sluice_ha::record::{
@@ -11,7 +11,9 @@ use sluice_wire::{Family, V4, V6, proto};
 use super::super::Worker;
 use super::super::tables::PerFamily;
 use super::digest::place_of;
-use super::is_mapped;
+use super::peer::Pushed;
+use super::{Peer, is_mapped};
+use crate::handoff::Seat;
 use crate::io::Io;
 use crate::published::WorkerCounter;
 use crate::session::flow::{Flow, Session, flags};
@@ -64,7 +66,7 @@ pub(super) struct Telling {
     /// The peer was told everything since the lane was opened.
     pub(super) complete: bool,
     /// Sessions told meanwhile.
-    sessions: u64,
+    pub(super) sessions: u64,
 }
 
 impl Telling {
@@ -153,13 +155,22 @@ impl<I: Io> Worker<I> {
         is_told.then_some(Stamp { version, owner })
     }
 
+    /// Tells all others of the whole of a session.
     #[cold]
     fn tell_whole<F: PerFamily>(&mut self, id: SessionId) {
-        if let Some(record) = self.record_of::<F>(id)
-            && self.push_record(&F::session(record))
-            && let Some(ha) = &mut self.ha
-        {
-            ha.unsure += 1;
+        if let Some(record) = self.record_of::<F>(id) {
+            self.push_birth(&F::session(record), None);
+        }
+    }
+
+    /// Tells of the whole of a session, all others but one.
+    fn push_birth(&mut self, record: &Record, but: Option<Seat>) {
+        for seat in self.seats().filter(|&seat| Some(seat) != but) {
+            if self.push_to(seat, record)
+                && let Some(peer) = self.peer_at(seat)
+            {
+                peer.unsure += 1;
+            }
         }
     }
 
@@ -231,61 +242,75 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Puts a record in this worker's own lane. While that stands alone nothing is told: the peer
+    /// Puts a record in the streams to all others. Where one stands alone nothing is told: that node
     /// will be told everything when it listens again.
-    pub(super) fn push_record(&mut self, record: &Record) -> bool {
-        let Some(ha) = self.ha.as_mut().filter(|ha| ha.parts.sync) else {
-            return false;
-        };
-        let Some(lane) = ha.lanes.first_mut().and_then(Option::as_mut) else {
-            self.counters.count(WorkerCounter::HaRecordsLost);
-            return false;
-        };
-        if !lane.is_open() {
+    pub(super) fn push_record(&mut self, record: &Record) {
+        for seat in self.seats() {
+            self.push_to(seat, record);
+        }
+    }
+
+    /// Puts a record in the stream to one node. False if it is not there.
+    pub(super) fn push_to(&mut self, seat: Seat, record: &Record) -> bool {
+        if !self.syncs() {
             return false;
         }
-        ha.busy = true;
-        if lane.push(record).is_err() {
-            self.counters.count(WorkerCounter::HaRecordsLost);
+        let Some(peer) = self.peer_at(seat) else {
             return false;
+        };
+        match peer.push(record) {
+            Pushed::Yes => self.counters.count(WorkerCounter::HaRecordsSent),
+            Pushed::Alone => return false,
+            Pushed::Lost => {
+                self.counters.count(WorkerCounter::HaRecordsLost);
+                return false;
+            }
         }
-        self.counters.count(WorkerCounter::HaRecordsSent);
         true
     }
 
-    /// Goes on telling everything, or what the peer asked for, as far as the lane has room.
-    pub(super) fn bulk_some(&mut self) {
-        let Some(ha) = &mut self.ha else { return };
-        if ha.telling.rounds.is_done() || !ha.parts.sync && !ha.telling.under_way {
-            return;
-        }
-        let Some(mut lane) = ha.lanes.first_mut().and_then(Option::take) else {
+    /// Another node.
+    pub(super) fn peer_at(&mut self, seat: Seat) -> Option<&mut Peer> {
+        self.ha.as_mut()?.peers.get_mut(usize::from(seat.0))
+    }
+
+    /// Goes on telling a node everything, if it is to be told.
+    pub(super) fn bulk_some(&mut self, seat: Seat) {
+        let syncs = self.syncs();
+        let Some(peer) = self.peer_at(seat) else {
             return;
         };
-        ha.busy = true;
-        let mut rounds = std::mem::take(&mut ha.telling.rounds);
+        if peer.telling.rounds.is_done() || !syncs && !peer.telling.under_way {
+            return;
+        }
+        let Some(mut lane) = peer.take_lane(0) else {
+            return;
+        };
+        let mut rounds = std::mem::take(&mut peer.telling.rounds);
         let told = rounds.poll(&mut lane, SLICE, |cursor, scope| {
-            self.next_told(cursor, scope)
+            self.next_told(seat, cursor, scope)
         });
         self.counters
             .add(WorkerCounter::HaRecordsSent, u64::from(told));
-        let Some(ha) = &mut self.ha else { return };
-        let telling = &mut ha.telling;
+        let Some(peer) = self.peer_at(seat) else {
+            return;
+        };
+        let telling = &mut peer.telling;
         telling.sessions += u64::from(told);
         if telling.under_way && rounds.is_done() && lane.is_open() {
             (telling.under_way, telling.complete) = (false, true);
         }
         telling.rounds = rounds;
-        ha.lanes[0] = Some(lane);
+        peer.put_lane(0, lane);
     }
 
     /// What is at a place of what there is to tell: a kind in the upper half of the cursor, a number
     /// in the lower.
-    fn next_told(&mut self, cursor: &mut u64, scope: Scope) -> Next {
+    fn next_told(&mut self, seat: Seat, cursor: &mut u64, scope: Scope) -> Next {
         let (kind, at) = (*cursor >> 32, *cursor as u32);
         let next = match kind {
-            0 => self.told_at::<V4>(at, scope),
-            1 => self.told_at::<V6>(at, scope),
+            0 => self.told_at::<V4>(seat, at, scope),
+            1 => self.told_at::<V6>(seat, at, scope),
             2 => self.client_at(at, scope),
             _ => self.mapping_at(at, scope),
         };
@@ -301,7 +326,7 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn told_at<F: PerFamily>(&mut self, at: u32, scope: Scope) -> Next {
+    fn told_at<F: PerFamily>(&mut self, seat: Seat, at: u32, scope: Scope) -> Next {
         let table = F::table(&self.tables);
         if at as usize >= table.high_water() || !self.syncs() {
             return Next::End;
@@ -313,35 +338,59 @@ impl<I: Io> Worker<I> {
         if !scope.has(place_of(&session.flows[0])) {
             return Next::Nothing;
         }
-        // Left by a peer that is no more; who has it now is told.
-        if session.is_replica() && !self.take_over_orphan::<F>(id) {
+        // Left by a node that is no more; who has it now is told.
+        let is_orphan = session.is_replica();
+        if is_orphan && !self.take_over_orphan::<F>(id) {
             return Next::Nothing;
         }
-        self.record_of::<F>(id)
-            .map_or(Next::Nothing, |record| Next::Tell(F::session(record)))
+        let version = F::table(&self.tables).version(id);
+        if !is_orphan && version != 0 && self.is_told_of::<F>(id) {
+            // As the others know it.
+            let stamp = self.stamp(version);
+            let record = self.describe::<F>(id, stamp);
+            return record.map_or(Next::Nothing, |record| Next::Tell(F::session(record)));
+        }
+        let Some(record) = self.record_of::<F>(id).map(F::session) else {
+            return Next::Nothing;
+        };
+        self.push_birth(&record, Some(seat));
+        Next::Tell(record)
+    }
+
+    /// Whether others are told of sessions of its service.
+    fn is_told_of<F: PerFamily>(&self, id: SessionId) -> bool {
+        let names = self.snapshot.shared_names.as_ref();
+        let cold = F::table(&self.tables).cold(id);
+        let mode = names
+            .zip(cold)
+            .map(|(names, cold)| names.mode(cold.service));
+        mode.is_some_and(|mode| mode != SyncMode::None)
     }
 
     fn syncs(&self) -> bool {
         self.ha.as_ref().is_some_and(|ha| ha.parts.sync)
     }
 
-    /// Sessions of ours that the peer may not know: lost if this node died now.
-    pub(in super::super) fn untold(&mut self) -> u64 {
+    /// Sessions that this node owns, on this worker.
+    pub(in super::super) fn own_sessions(&self) -> u64 {
         let all = (V4::table(&self.tables).len() + V6::table(&self.tables).len()) as u64;
+        all.saturating_sub(self.ha.as_ref().map_or(0, |ha| ha.replicas))
+    }
+
+    /// Sessions of ours that would be lost if this node died now: of the nodes that may take over, the
+    /// one counts that knows least.
+    pub(in super::super) fn untold(&mut self) -> u64 {
+        let own = self.own_sessions();
         let Some(ha) = &mut self.ha else { return 0 };
-        let own = all.saturating_sub(ha.replicas);
-        let lane = ha.lanes.first().and_then(Option::as_ref);
-        if !lane.is_some_and(|lane| lane.is_open()) || !ha.parts.sync || ha.peer.is_none() {
+        if !ha.parts.sync {
             return own;
         }
-        if lane.is_some_and(|lane| lane.lag() == 0) {
-            ha.unsure = 0;
-        }
-        if ha.telling.complete {
-            ha.unsure.min(own)
-        } else {
-            own.saturating_sub(ha.telling.sessions)
-        }
+        let able = match ha.heirs.and(ha.linked) {
+            able if able.is_empty() => ha.linked,
+            able => able,
+        };
+        let able = ha.peers.iter_mut().filter(|peer| able.has(peer.id));
+        able.map(|peer| peer.untold(own)).max().unwrap_or(own)
     }
 }
 
