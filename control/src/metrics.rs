@@ -2,18 +2,21 @@
 //! that it is used to.
 //!
 //! How many series there are depends on the configuration and on nothing that the network sends:
-//! per worker, drop reason, port, device, SNAT pool, service and real server. Of the last two no more
+//! per worker, drop reason, port, device, other appliance, SNAT pool, service and real server. Of the last two no more
 //! than [`MOST`] each are told; the rest is a number in `sluice_metrics_omitted`.
 
 mod checks;
 mod families;
 mod flows;
+mod peers;
 mod tiers;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::published::{PortCounter, WorkerCounter};
 
-use crate::controller::{Class, DeviceStats, Health, PortStats, Stats, Status, Tiers, WorkerStats};
+use crate::controller::{
+    Class, DeviceStats, Ha, Health, PortStats, Stats, Status, Tiers, WorkerStats,
+};
 use crate::health::Verdict;
 use families::{Families, Family};
 use flows::{SERVER, SERVICE, flows};
@@ -47,6 +50,7 @@ pub fn text(
     status: &Status,
     health: &Health,
     tiers: &[Tiers],
+    ha: Option<&Ha>,
 ) -> prometheus::Result<String> {
     let mut families = Families::default();
     node(&mut families, stats, status);
@@ -102,6 +106,9 @@ pub fn text(
     }
     checks::checks(&mut families, health);
     tiers::tiers(&mut families, tiers);
+    if let Some(ha) = ha {
+        peers::peers(&mut families, ha);
+    }
     let kinds = [
         ("service", stats.services.len()),
         ("server", stats.servers.len()),

@@ -24,7 +24,10 @@ pub(super) async fn read(State(handle): State<Handle>) -> Result<Response, Probl
     let Outcome::Tiers(tiers) = handle.call(Action::ListTiers).await? else {
         return Err(mismatch());
     };
-    let text = text(&stats, &status, &health, &tiers).map_err(|why| {
+    let Outcome::Ha(ha) = handle.call(Action::Ha).await? else {
+        return Err(mismatch());
+    };
+    let text = text(&stats, &status, &health, &tiers, ha.as_deref()).map_err(|why| {
         let title = "The metrics cannot be written";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).detail(why)
     })?;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use sluice_dataplane::load;
-use sluice_dataplane::published::{FlowCounter, Slot};
+use sluice_dataplane::published::{FlowCounter, PeerCounter, Slot};
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 use tokio::sync::oneshot;
 
@@ -32,7 +32,10 @@ fn page(controller: &mut Controller) -> String {
     let Outcome::Tiers(tiers) = ask(controller, Action::ListTiers) else {
         panic!("no tiers");
     };
-    text(&stats, &status, &health, &tiers).expect("no family is empty")
+    let Outcome::Ha(ha) = ask(controller, Action::Ha) else {
+        panic!("no answer about other nodes");
+    };
+    text(&stats, &status, &health, &tiers, ha.as_deref()).expect("no family is empty")
 }
 
 /// Values by name and labels, as they stand in the text.
@@ -158,6 +161,39 @@ fn every_frame_is_accounted_for_and_every_counter_is_told_once() {
     let both = [FlowCounter::BytesOriginal, FlowCounter::BytesReply]
         .map(|counter| published.sum(Slot::Server(ServerId(1), counter)));
     assert_eq!(bytes, both.iter().sum::<u64>() as f64);
+}
+
+#[test]
+fn each_other_node_has_gauges_of_its_own() {
+    let (mut controller, mut workers) = controller(include_str!("../../../examples/ha-three.toml"));
+    for worker in &mut workers {
+        worker.side.publisher.publish(|writer| {
+            for (peer, state) in [(0, 3), (1, 2)] {
+                writer.set(Slot::Peer(peer, PeerCounter::State), state);
+                writer.set(Slot::Peer(peer, PeerCounter::Paths), 1);
+                writer.set(Slot::Peer(peer, PeerCounter::Lag), 4);
+                writer.set(Slot::Peer(peer, PeerCounter::Untold), 7 * peer as u64);
+                writer.set(Slot::Peer(peer, PeerCounter::DigestAge), 1500);
+            }
+        });
+    }
+    // As the worker sees it that sees the least.
+    workers[1].side.publisher.publish(|writer| {
+        writer.set(Slot::Peer(0, PeerCounter::State), 1);
+    });
+    let samples = scrape(&mut controller);
+    for (series, value) in [
+        ("sluice_ha_peer_state{peer=\"2\"}", 1.0),
+        ("sluice_ha_peer_state{peer=\"3\"}", 2.0),
+        ("sluice_ha_peer_lag_frames{peer=\"2\"}", 8.0),
+        ("sluice_ha_peer_untold_sessions{peer=\"3\"}", 14.0),
+        ("sluice_ha_peer_digest_age_seconds{peer=\"3\"}", 1.5),
+        ("sluice_ha_peer_path_up{peer=\"2\",path=\"link\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    let witness = samples.keys().any(|series| series.contains("witness"));
+    assert!(!witness, "there is none");
 }
 
 #[test]

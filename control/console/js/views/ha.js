@@ -29,9 +29,10 @@ const NUMBERS = [
 ];
 
 function holder(group) {
-  if (group.held_here && group.held_by_peer) return "both nodes";
-  if (group.held_here) return "this node";
-  return group.held_by_peer ? "the peer" : "nobody";
+  const holders = group.holders ?? [];
+  if (group.held_here && holders.length < 2) return "this node";
+  if (!holders.length) return "nobody";
+  return holders.length > 1 ? `several: nodes ${holders.join(", ")}` : `node ${holders[0]}`;
 }
 
 function mount(main) {
@@ -47,6 +48,19 @@ function mount(main) {
     columns: [
       { label: "What", text: (row) => row.text },
       { label: "Count", number: true, text: (row) => count(row.value) },
+    ],
+  });
+  const peers = table({
+    caption: "Other nodes",
+    key: (row) => row.node,
+    columns: [
+      { label: "Node", number: true, text: (row) => String(row.node), sort: (row) => row.node },
+      { label: "State", text: (row) => row.state },
+      { label: "HA link", text: (row) => (row.ha_link ? "works" : "is down") },
+      { label: "Witness", text: (row) => (row.witness === null ? "none" : row.witness ? "works" : "is down") },
+      { label: "Sessions that it may not know", number: true, text: (row) => count(row.sessions_untold), sort: (row) => row.sessions_untold },
+      { label: "Frames not acknowledged", number: true, text: (row) => count(row.lag), sort: (row) => row.lag },
+      { label: "Milliseconds since proven equal", number: true, text: (row) => count(row.digest_age_ms), sort: (row) => row.digest_age_ms },
     ],
   });
   const groups = table({
@@ -71,6 +85,7 @@ function mount(main) {
   });
   fill(main, head("HA"), message, h("div", { class: "stack" },
     card("Peer", duty, state, ways, failing),
+    card("Other nodes", null, peers.element),
     card("Groups of addresses", null, groups.element),
     card("Sessions and records", null, numbers.element),
     card("Packets handed to the peer, by reason", null, reasons.element)));
@@ -93,7 +108,7 @@ function mount(main) {
 
   function show(answer) {
     fill(state,
-      h("span", {}, `This is node ${answer.node}; node ${answer.peer} is`),
+      h("span", {}, `This is node ${answer.node}; ${answer.peer === null ? "the worst of the others" : `node ${answer.peer}`} is`),
       h("span", { class: `badge ${STATES[answer.peer_state] ?? ""}` }, answer.peer_state),
       h("span", { class: `badge ${answer.ready ? "good" : "warn"}` }, answer.ready ? "ready: nothing would be lost" : "not ready"));
     const works = (way) => (way ? "works" : "is down");
@@ -101,8 +116,9 @@ function mount(main) {
     const lost = (answer.trackers ?? []).filter((tracker) => !tracker.ok);
     failing.textContent = lost.map((tracker) => `${tracker.name} fails: priorities are lowered by ${tracker.lower_by}.`).join(" ");
     wanted = answer.duty === "active" ? "maintenance" : "active";
-    duty.textContent = wanted === "active" ? "Take part again" : "Hand over to the peer";
-    duty.disabled = wanted === "maintenance" && answer.peer_state !== "present";
+    duty.textContent = wanted === "active" ? "Take part again" : "Hand over to other nodes";
+    duty.disabled = wanted === "maintenance" && !(answer.peers ?? []).some((peer) => peer.state === "present");
+    peers.update(answer.peers ?? []);
     if (answer.duty !== "active") state.append(h("span", { class: "badge warn" }, answer.away ? "away: it can be stopped" : "handing over"));
     groups.update(answer.groups ?? []);
     numbers.update(NUMBERS.filter(([name]) => name in answer).map(([name, text]) => ({ name, text, value: answer[name] })));
