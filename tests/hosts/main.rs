@@ -32,6 +32,7 @@ mod roles;
 mod snat;
 mod startup;
 mod stuck;
+mod three;
 mod translations;
 mod two_nodes;
 mod vlan;
