@@ -3,9 +3,11 @@
 //! At the end of every test every frame is accounted for and no packet buffer is missing:
 //! `sluice_tests::sluice::Sluice` sees to that when it is dropped.
 
+mod bad_wire;
 mod balancing;
 mod capture;
 mod control;
+mod cuts;
 mod demo;
 mod firewall;
 mod fragments;
@@ -13,6 +15,8 @@ mod health;
 mod hostile;
 mod icmp;
 mod kernel;
+mod keys;
+mod kill;
 mod modes;
 mod monitoring;
 mod neighbours;
@@ -26,6 +30,7 @@ mod roles;
 mod snat;
 mod startup;
 mod translations;
+mod two_nodes;
 mod vlan;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};

@@ -5,20 +5,10 @@ use std::process::Stdio;
 
 use sluice_tests::lab::Lab;
 use sluice_tests::servers::{Nginx, UdpEcho};
-use sluice_tests::sluice::Sluice;
 use sluice_tests::wait;
 
+use crate::two_nodes::{SERVER, SMALL, await_peer};
 use crate::{echoes, get, snat, udp};
-
-const SERVER: &str = "198.51.100.10";
-const SMALL: &str = "workers = [0, 1]\nidle = \"backoff\"\nsessions = 16384\nsessions_v6 = 1024\n\
-                     memory_mb = 160\npacket_buffers = 8192\n";
-
-fn await_peer(sluice: &Sluice, state: &str) {
-    wait::expect("the other appliance to be seen", || {
-        sluice.json("/api/v1/ha")["peer_state"] == state
-    });
-}
 
 #[test]
 fn replies_come_by_the_other_node_and_a_download_outlives_its_own() {

@@ -9,13 +9,8 @@ use sluice_tests::servers::Nginx;
 use sluice_tests::sluice::Sluice;
 use sluice_tests::wait;
 
+use crate::two_nodes::{GATEWAYS, SERVER, SMALL, await_ready, holds};
 use crate::{get, snat};
-
-const SERVER: &str = "198.51.100.10";
-const SMALL: &str = "workers = [0, 1]\nidle = \"backoff\"\nsessions = 16384\nsessions_v6 = 1024\n\
-                     memory_mb = 160\npacket_buffers = 8192\n";
-/// The gateway of hosts inside, and that of hosts outside.
-const GATEWAYS: [&str; 2] = ["10.1.0.254", "198.51.100.254"];
 
 /// A lab with two nodes, whose clients and servers know the gateways only.
 struct Pair {
@@ -58,18 +53,6 @@ impl Pair {
     }
 }
 
-fn holds(sluice: &Sluice) -> bool {
-    sluice.json("/api/v1/ha")["groups"][0]["held_here"] == true
-}
-
-#[track_caller]
-fn await_ready(node: &Sluice) {
-    wait::expect("a node to know everything, and to be known", || {
-        let ha = node.json("/api/v1/ha");
-        ha["peer_state"] == "present" && ha["ready"] == true && ha["joined"] == true
-    });
-}
-
 #[test]
 fn hosts_keep_their_gateway_when_its_node_is_killed() {
     let pair = Pair::new("roles");
@@ -77,8 +60,10 @@ fn hosts_keep_their_gateway_when_its_node_is_killed() {
     let (first, second) = (pair.first(), pair.second());
     await_ready(&first);
     await_ready(&second);
-    wait::expect("one to hold the group", || holds(&first) != holds(&second));
-    let (holder, other) = if holds(&first) {
+    wait::expect("one to hold the group", || {
+        holds(&first, 0) != holds(&second, 0)
+    });
+    let (holder, other) = if holds(&first, 0) {
         (first, second)
     } else {
         (second, first)
@@ -108,7 +93,7 @@ fn hosts_keep_their_gateway_when_its_node_is_killed() {
     holder.kill();
     assert!(download.wait().expect("curl's end").success());
     assert_eq!(so_far(), 12_000_000);
-    assert!(holds(&other));
+    assert!(holds(&other, 0));
     assert!(neighbour(&pair.client).contains("00:00:5e:00:01:01"));
     get(&pair.client, SERVER, "/from").expect("an answer");
     let events = other.get("/api/v1/events").expect("an answer").text();
@@ -123,19 +108,21 @@ fn both_nodes_restart_one_after_the_other_and_no_request_fails() {
     let (mut first, mut second) = (pair.first(), pair.second());
     await_ready(&first);
     await_ready(&second);
-    wait::expect("one to hold the group", || holds(&first) != holds(&second));
+    wait::expect("one to hold the group", || {
+        holds(&first, 0) != holds(&second, 0)
+    });
     let server = format!("{SERVER}:80").parse().expect("an address");
     let pause = Duration::from_millis(2);
     let load = Load::start(pair.client.namespace(), 4, server, "/from", pause);
     load.run_for(200);
     first.finish();
-    assert!(holds(&second));
+    assert!(holds(&second, 0));
     load.run_for(200);
     first = pair.first();
     await_ready(&first);
     await_ready(&second);
     second.finish();
-    assert!(holds(&first));
+    assert!(holds(&first, 0));
     load.run_for(200);
     second = pair.second();
     await_ready(&second);

@@ -4,13 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::machine::{self, Turn};
 use crate::netns::Namespace;
 use crate::sluice::Sluice;
 
+use cables::veth;
+
+mod cables;
 mod twin;
 
 pub use twin::Twin;
@@ -214,7 +216,10 @@ pub struct Lab {
     switch: Arc<Namespace>,
     appliance: Arc<Namespace>,
     ports: Vec<Port>,
+    /// Where the appliance's ports, in that order, are plugged in at the switch.
+    plugs: Vec<String>,
     system: String,
+    ha: String,
     directory: tempfile::TempDir,
     _turn: Turn,
 }
@@ -243,7 +248,9 @@ impl Lab {
             switch,
             appliance,
             ports: Vec::new(),
+            plugs: Vec::new(),
             system: SYSTEM.to_owned(),
+            ha: twin::HA.to_owned(),
             directory,
             _turn: turn,
         }
@@ -279,10 +286,11 @@ impl Lab {
     /// # Panics
     /// If that fails.
     pub fn port(&mut self, port: Port) {
-        self.plug(&self.appliance, &port.name, &port.network, 1);
+        let plug = self.plug(&self.appliance, &port.name, &port.network, 1);
         self.appliance
             .ip(&["link", "set", &port.name, "arp", "off", "up"]);
         self.ports.push(port);
+        self.plugs.push(plug);
     }
 
     /// Connects a port of the appliance back to back with a host's `interface`.
@@ -295,22 +303,7 @@ impl Lab {
             .ip(&["link", "set", &port.name, "arp", "off", "up"]);
         host.namespace.ip(&["link", "set", interface, "up"]);
         self.ports.push(port);
-    }
-
-    /// Pulls a host's cable out of its network.
-    ///
-    /// # Panics
-    /// If it has none.
-    pub fn unplug(&self, host: &Host) {
-        self.switch.ip(&["link", "set", host.port(), "down"]);
-    }
-
-    /// Puts it back.
-    ///
-    /// # Panics
-    /// If it has none.
-    pub fn plug_in(&self, host: &Host) {
-        self.switch.ip(&["link", "set", host.port(), "up"]);
+        self.plugs.push(String::new());
     }
 
     /// The ports, to change what they say.
@@ -454,45 +447,5 @@ impl Lab {
     #[track_caller]
     pub fn start(&self, rest: &str) -> Sluice {
         Sluice::start(&self.appliance, self.directory.path(), &self.config(rest))
-    }
-
-    fn plug(
-        &self,
-        namespace: &Arc<Namespace>,
-        interface: &str,
-        network: &str,
-        queues: u16,
-    ) -> String {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let port = format!("p{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        veth_with_queues(namespace, interface, &self.switch, &port, queues);
-        self.switch
-            .ip(&["link", "set", &port, "master", network, "up"]);
-        port
-    }
-}
-
-fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str) {
-    veth_with_queues(a, a_name, b, b_name, 1);
-}
-
-/// A veth pair whose ends compute every checksum and send every segment by themselves, as on a wire.
-fn veth_with_queues(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str, queues: u16) {
-    let queues = queues.to_string();
-    let counts = ["numtxqueues", &queues, "numrxqueues", &queues];
-    let one = ["link", "add", a_name, "netns", a.name()];
-    let other = ["peer", "name", b_name, "netns", b.name()];
-    crate::netns::ip(&[&one[..], &counts, &["type", "veth"], &other, &counts].concat());
-    for (namespace, name) in [(a, a_name), (b, b_name)] {
-        let output = namespace
-            .command("ethtool")
-            .args(["-K", name])
-            .args([
-                "tx", "off", "rx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off",
-            ])
-            .output()
-            .expect("cannot run ethtool");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ethtool -K {name}: {complaint}");
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod alone;
+pub mod beat;
 pub mod browser;
 pub mod http;
 pub mod lab;
@@ -26,4 +27,6 @@ pub mod servers;
 pub mod show;
 pub mod sluice;
 pub mod stats;
+pub mod steady;
 pub mod wait;
+pub mod wire;
