@@ -20,7 +20,7 @@ use super::probe::Probes;
 use super::roles::{Announcer, slots};
 use super::{ETHERNET, HELLO, HaParts};
 use crate::counters::DropReason;
-use crate::groups::GroupSet;
+use crate::groups::{GroupId, GroupSet};
 use crate::handoff::{Message, PeerUp};
 use crate::io::{DeviceId, Frame, Io};
 use crate::mailbox::{Event, HaEvent};
@@ -122,6 +122,16 @@ impl Speaker {
     pub(super) fn has_listened(&mut self, now: u32) -> bool {
         self.met |= self.heartbeat.is_up();
         self.met || now.wrapping_sub(self.born) >= PATIENCE
+    }
+
+    /// Groups that a node says it holds, as long as it is heard.
+    pub(super) fn held_by(&self, node: u8) -> GroupSet {
+        let mut set = GroupSet::default();
+        for slot in 0..roles::MAX_GROUPS {
+            let holds = self.heartbeat.is_up() && self.roles.peer_holds(node, slot);
+            set.set(GroupId::of_slot(slot), holds);
+        }
+        set
     }
 
     /// Bits: 1 the HA link works, 2 the witness does.

@@ -38,6 +38,8 @@ pub(in super::super) struct Announcer {
     /// What is being announced: the round's group, and the address to go on with.
     now: Option<(GroupId, usize)>,
     refreshed: u32,
+    /// Groups that the peer said it holds.
+    peers: GroupSet,
 }
 
 /// What the configuration says of all groups, by their place; those that it has not are never held.
@@ -127,6 +129,15 @@ impl<I: Io> Worker<I> {
                 if changes.try_push((group, change.holds)).is_err() {
                     break;
                 }
+            }
+        }
+        let peers = speaker.held_by(peer);
+        let before = std::mem::replace(&mut speaker.announcer.peers, peers);
+        for slot in 0..MAX_GROUPS {
+            let group = GroupId::of_slot(slot);
+            // Both held it, and switches know the one that let it go.
+            if speaker.held.has(group) && before.has(group) && !peers.has(group) {
+                speaker.announcer.due[slot] = Some((now, 0));
             }
         }
         let mut payload = [0; PAYLOAD];
@@ -261,11 +272,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn count_roles(&mut self) {
         let Some(ha) = &self.ha else { return };
         let Some(speaker) = &ha.speaker else { return };
-        let peer = (0..MAX_GROUPS).fold(GroupSet::default(), |mut set, slot| {
-            let holds = speaker.heartbeat.is_up() && speaker.roles.peer_holds(ha.parts.peer, slot);
-            set.set(GroupId::of_slot(slot), holds);
-            set
-        });
+        let peer = speaker.held_by(ha.parts.peer);
         let away = speaker.roles.is_away(ha.parts.peer) && ha.taken == GroupSet::default();
         let (paths, ready) = (speaker.paths(), u64::from(speaker.ready));
         let counters = &mut self.counters;
