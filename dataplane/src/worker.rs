@@ -125,6 +125,8 @@ pub struct Worker<I: Io> {
     firsts: Option<Box<Firsts<I::Frame>>>,
     /// A burst is worked on, and `firsts` are looked at again before it is over.
     gathering: bool,
+    /// What is sent on goes by the other appliance: it is of a session that may not be known there.
+    by_peer: bool,
     snapshot: Arc<Snapshot>,
     /// The shortest timeout of the snapshot, milliseconds.
     grace: u32,
@@ -202,6 +204,7 @@ impl<I: Io> Worker<I> {
             scratch: Some(Box::default()),
             firsts: Some(Box::default()),
             gathering: false,
+            by_peer: false,
             tables: Tables::new(memory, &limits, workers, hasher, ha.is_some())?,
             paths: Paths::new(limits.paths, limits.neighbours),
             neighbours: Neighbours::new(

@@ -115,6 +115,7 @@ impl<'a> Services<'a> {
     fn told(&mut self, service: ServiceId, sync: Sync) {
         let mode = match sync {
             Sync::Async => return,
+            Sync::Inline => SyncMode::Inline,
             Sync::None => SyncMode::None,
         };
         self.modes.push((service, mode));

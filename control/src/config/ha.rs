@@ -71,6 +71,8 @@ pub enum Sync {
     /// In the burst that opened or changed it, without waiting for the peer.
     #[default]
     Async,
+    /// The same, and what opened it travels with the record and through the peer. Of services only.
+    Inline,
     /// Never: packets are corrected, and sessions die with their node.
     None,
 }
@@ -105,9 +107,19 @@ pub struct Ha {
 }
 
 impl Sync {
-    /// The value of the key `sync`, of the HA link or of a service.
-    pub(super) fn check(given: Option<&str>, place: &Place<'_>) -> Option<Self> {
+    /// The value of the key `sync` of the HA link.
+    fn of_link(given: Option<&str>, place: &Place<'_>) -> Option<Self> {
         let words = [("async", Self::Async), ("none", Self::None)];
+        word(given.unwrap_or("async"), &words, &place.key("sync"))
+    }
+
+    /// The same of a service.
+    pub(super) fn of_service(given: Option<&str>, place: &Place<'_>) -> Option<Self> {
+        let words = [
+            ("async", Self::Async),
+            ("inline", Self::Inline),
+            ("none", Self::None),
+        ];
         word(given.unwrap_or("async"), &words, &place.key("sync"))
     }
 }
@@ -130,7 +142,7 @@ impl RawHa {
         let peer_workers = optional(self.peer_workers, |count| {
             number::<u16>(count, 1..=MAX_WORKERS as u16, &place.key("peer_workers"))
         });
-        let sync = Sync::check(self.sync.as_deref(), place);
+        let sync = Sync::of_link(self.sync.as_deref(), place);
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20);
         let heartbeat_ms = number::<u32>(heartbeat_ms, 5..=1000, &place.key("heartbeat_ms"));
         let dead_after = self.dead_after.unwrap_or(5);

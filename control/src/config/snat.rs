@@ -96,7 +96,7 @@ impl RawSnat {
         let timeouts = self.timeouts.clone().unwrap_or_default();
         let timeouts = timeouts.overrides(&place.key("timeouts"));
         let clamp_mss = clamp_mss(self.clamp_mss, place);
-        let sync = Sync::check(self.sync.as_deref(), place);
+        let sync = Sync::of_service(self.sync.as_deref(), place);
         Some(Snat {
             name: name?,
             from: from?,

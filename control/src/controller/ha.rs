@@ -155,13 +155,14 @@ pub struct Ha {
 }
 
 /// Reasons to hand a packet to the peer.
-const REASONS: [WorkerCounter; 6] = [
+const REASONS: [WorkerCounter; 7] = [
     WorkerCounter::RedirectedReplica,
     WorkerCounter::RedirectedNoSession,
     WorkerCounter::RedirectedPort,
     WorkerCounter::RedirectedError,
     WorkerCounter::RedirectedRefused,
     WorkerCounter::RedirectedJoining,
+    WorkerCounter::RedirectedInline,
 ];
 
 impl Ha {

@@ -53,6 +53,8 @@ pub mod capability {
     pub const CORRECTION: u64 = 1 << 2;
     /// Roles by groups of addresses.
     pub const ROLES: u64 = 1 << 3;
+    /// First packets of sessions travel with their records.
+    pub const INLINE: u64 = 1 << 4;
 }
 
 /// What an [`Association`] has to say.

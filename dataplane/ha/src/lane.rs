@@ -15,15 +15,15 @@
 use crate::frame::{HEADER, Kind, Refused, TAG};
 use crate::hello::Session;
 use crate::link::Link;
-use crate::record::{self, Record};
+use crate::record::{self, PacketRecord, Record};
 
 mod recv;
 mod send;
 mod timing;
 mod wire;
 
-pub use recv::Take;
-pub use send::{Alone, NotSent};
+pub use recv::{Sink, Take};
+pub use send::{Alone, Mark, NotSent};
 
 use recv::Receiver;
 use send::Sender;
@@ -95,6 +95,10 @@ pub struct Counters {
     pub outdated: u64,
     /// Records delivered.
     pub records_received: u64,
+    /// Packets accepted for sending.
+    pub packets_sent: u64,
+    /// Packets delivered.
+    pub packets_received: u64,
     /// Records that could not be read; those of a later release among them.
     pub records_unknown: u64,
     /// How often the lane began to stand alone.
@@ -182,6 +186,26 @@ impl Lane {
         self.sender.push(record, &mut self.counters)
     }
 
+    /// Puts a packet in the stream, behind all records so far: it is delivered after them. The lane
+    /// goes on as it is if it has no room, so that records have what there is.
+    ///
+    /// # Errors
+    /// [`NotSent`]: the lane stands alone, is more than half full, or has no frame so long.
+    pub fn push_packet(&mut self, packet: &PacketRecord<'_>) -> Result<(), NotSent> {
+        self.sender.push_packet(packet, &mut self.counters)
+    }
+
+    /// The place in the stream of what was pushed last.
+    pub fn mark(&self) -> Mark {
+        self.sender.mark()
+    }
+
+    /// Whether what was pushed at a place of the stream may not have arrived yet, but will. False once
+    /// it was acknowledged, and when the lane has forgotten it.
+    pub fn is_under_way(&self, mark: Mark) -> bool {
+        self.sender.is_under_way(mark)
+    }
+
     /// Writes the next datagram to send, and gives its length. To be called until it gives `None`, or
     /// until there is nowhere to send to; what is left goes out later.
     pub fn poll_transmit(&mut self, now: u32, buffer: &mut [u8]) -> Option<usize> {
@@ -205,7 +229,7 @@ impl Lane {
         &mut self,
         datagram: &mut [u8],
         now: u32,
-        sink: &mut impl FnMut(&Record) -> Take,
+        sink: &mut impl Sink,
     ) -> Result<(), Refused> {
         let accepted = self.accept(datagram, now, sink);
         match accepted {
@@ -219,7 +243,7 @@ impl Lane {
         &mut self,
         datagram: &mut [u8],
         now: u32,
-        sink: &mut impl FnMut(&Record) -> Take,
+        sink: &mut impl Sink,
     ) -> Result<(), Refused> {
         let body = self.link.open(datagram)?;
         let (head, records) = wire::Head::parse(body).ok_or(Refused::Malformed)?;
@@ -233,7 +257,7 @@ impl Lane {
     }
 
     /// Offers again what `sink` put off.
-    pub fn resume(&mut self, sink: &mut impl FnMut(&Record) -> Take) {
+    pub fn resume(&mut self, sink: &mut impl Sink) {
         self.receiver.resume(sink, &mut self.counters);
     }
 

@@ -15,10 +15,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sluice_wire::{Family, V4, V6};
 
 mod codec;
+mod packet;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{MAX_LEN, Records, decode, encode};
+pub use codec::{Item, MAX_LEN, Records, decode, encode};
+pub use packet::PacketRecord;
 
 /// Which of two statements about one session counts.
 ///

@@ -50,6 +50,17 @@ counters! {
         RedirectedRefused = "redirected_refused",
         /// Of the redirected: packets that came before the peer had told all that it knows.
         RedirectedJoining = "redirected_joining",
+        /// Of the redirected: packets that travel with their session's record, to be sent by the peer.
+        RedirectedInline = "redirected_inline",
+        /// Packets that were to travel so, and were sent directly: the peer was out of reach or slow, or
+        /// the packet too long for the HA link.
+        InlineDirect = "inline_direct",
+        /// Packets of the peer's that this node sent for it, or got back from it and sent.
+        InlineSent = "inline_sent",
+        /// Packets of the peer's that this node could not send, and gave back.
+        InlineReturned = "inline_returned",
+        /// Packets of the peer's that this node could neither send nor give back.
+        InlineLost = "inline_lost",
         /// Frames that the peer received, and gave to this node (part of `received`).
         CorrectedReceived = "corrected_received",
         /// Frames given to the host stack.

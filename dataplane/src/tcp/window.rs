@@ -130,6 +130,14 @@ pub(super) fn is_same_syn<F: Family>(this: &Flow<F>, segment: &Segment) -> bool 
         && (segment.seq == this.tcp_acked || first == this.tcp_acked || first == this.tcp_end)
 }
 
+/// Whether a segment may come after all that was seen of a connection, some of which was not.
+pub(super) fn may_follow<F: Family>(this: &Flow<F>, other: &Flow<F>, segment: &Segment) -> bool {
+    let follows = |flow: &Flow<F>, number: u32| {
+        flow.flags & TCP_KNOWN == 0 || number.wrapping_sub(flow.tcp_end) < UNSEEN
+    };
+    follows(this, segment.seq) && follows(other, segment.ack)
+}
+
 /// Takes up a connection of which nothing was seen before this segment. What scale was agreed on
 /// can't be known any more, so the largest is reckoned with.
 pub(super) fn adopt<F: Family>(this: &mut Flow<F>, other: &mut Flow<F>, segment: &Segment) {

@@ -20,6 +20,7 @@ struct Ends {
     punted: u64,
     handed_over: u64,
     redirecting: usize,
+    by_peer: u64,
     held: usize,
     dropped: [u64; DropReason::COUNT],
 }
@@ -75,6 +76,7 @@ impl<I: Io> Worker<I> {
             punted: self.counters.get(WorkerCounter::Punted),
             handed_over: self.counters.get(WorkerCounter::HandedOver),
             redirecting: self.egress.redirecting(),
+            by_peer: self.counters.get(WorkerCounter::RedirectedInline),
             held: self.hold.len() + self.fragments.frames(),
             dropped: self.counters.all_dropped(),
         }
@@ -94,7 +96,7 @@ impl<I: Io> Worker<I> {
             Fate::Consumed
         } else if now.punted > before.punted {
             Fate::Punted
-        } else if now.redirecting != before.redirecting {
+        } else if now.redirecting != before.redirecting || now.by_peer > before.by_peer {
             Fate::Redirected
         } else if now.held > before.held {
             Fate::Held

@@ -6,6 +6,7 @@
 //! comparison that is made anyway, and a node without a peer pays nothing.
 //!
 //! - `clients`: which real servers clients had
+//! - `inline`: packets that travel with their session's record
 //! - `correct`: packets of the peer's sessions that came here, and of ours that came there
 //! - `link`: frames of the HA link: lanes of records, and what they say
 //! - `mapped`: endpoint-independent mappings
@@ -34,6 +35,7 @@ use crate::published::WorkerCounter;
 mod clients;
 mod correct;
 mod digest;
+mod inline;
 mod link;
 mod mapped;
 mod origin;
@@ -47,6 +49,7 @@ mod tell;
 
 pub(super) use correct::Correction;
 use digest::{Heard, Sums};
+use inline::Returns;
 use origin::Origin;
 pub(super) use origin::is_mapped;
 use pulse::Speaker;
@@ -161,6 +164,7 @@ pub(super) struct Ha {
     /// Sessions told of that the peer may not have yet.
     unsure: u64,
     replicas: u64,
+    returns: Returns,
     speaker: Option<Box<Speaker>>,
 }
 
@@ -234,6 +238,7 @@ impl Ha {
             sums: Sums::new(lanes, now),
             unsure: 0,
             replicas: 0,
+            returns: Returns::default(),
             speaker,
             parts,
         }

@@ -210,7 +210,7 @@ impl<I: Io> Worker<I> {
     }
 }
 
-fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
+pub(super) fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
     let mut macs = [0; 12];
     macs[..6].copy_from_slice(&to.0);
     macs[6..].copy_from_slice(&from.0);
@@ -218,7 +218,7 @@ fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
 }
 
 /// Makes a frame of an IP packet.
-fn framed<F: Frame>(mut frame: F, packet: &[u8]) -> Option<F> {
+pub(super) fn framed<F: Frame>(mut frame: F, packet: &[u8]) -> Option<F> {
     let header = host::ethernet_header(packet)?;
     if !frame.set_len(header.len() + packet.len()) {
         return None;

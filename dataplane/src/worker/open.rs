@@ -115,7 +115,10 @@ impl<I: Io> Worker<I> {
         }
         self.tally.session(outbound.service, server, Fate::Opened);
         self.counters.count(WorkerCounter::SessionsOpened);
-        self.tell_birth::<F>(id);
+        if self.ha.is_some() {
+            self.tell_birth::<F>(id);
+            self.begin_inline::<F>(id);
+        }
         Ok(id.flow(Direction::Original))
     }
 

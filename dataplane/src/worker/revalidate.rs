@@ -16,7 +16,7 @@ use super::tally::Fate;
 use crate::counters::DropReason;
 use crate::io::Io;
 use crate::nat::rules::{MASQUERADE_PORTS, Mapping};
-use crate::session::flow::{Session, UNCHECKED, flags};
+use crate::session::flow::{Session, UNCHECKED, UNTOLD, flags};
 use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{LbMode, ServerId, Snapshot};
 
@@ -45,6 +45,9 @@ impl<I: Io> Worker<I> {
         let id = at.session();
         let session = F::table(&self.tables).session(id);
         let epoch = session.map(|session| session.flows[0].epoch);
+        if epoch == Some(UNTOLD) {
+            return self.meet_untold::<F>(packet, at);
+        }
         if session.is_some_and(Session::is_replica) {
             match self.meet_replica::<F>(packet, id) {
                 Met::Gone => {}

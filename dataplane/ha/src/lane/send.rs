@@ -6,6 +6,10 @@ use super::wire::{Ack, Head};
 use super::{Counters, Event, LaneConfig};
 use crate::record::{self, Record};
 
+mod packets;
+
+pub use packets::Mark;
+
 /// How often a peer that does not answer is asked, milliseconds.
 const PROBE: u32 = 50;
 /// A frame is taken for lost when one that left so many datagrams later has arrived.
@@ -198,11 +202,16 @@ impl Sender {
     /// Puts the record in the frame that is being filled, if there is room.
     #[inline]
     fn append(&mut self, record: &Record) -> bool {
+        self.append_by(|place| record::encode(record, place))
+    }
+
+    #[inline]
+    fn append_by(&mut self, encode: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let index = self.index(self.filling);
         let (start, end) = (index * self.capacity, index * self.capacity + self.room);
         let slot = &mut self.slots[index];
         let place = &mut self.bytes[start + usize::from(slot.len)..end];
-        let Some(len) = record::encode(record, place) else {
+        let Some(len) = encode(place) else {
             return false;
         };
         slot.len += len as u16;

@@ -4,8 +4,8 @@ use sluice_wire::{Family, V4, V6};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    ChangeRecord, ClientRecord, DIGEST_CHUNK, DeathRecord, Identity, MappingRecord, Progress,
-    Record, SessionRecord, Side, Stamp, address, octets,
+    ChangeRecord, ClientRecord, DIGEST_CHUNK, DeathRecord, Identity, MappingRecord, PacketRecord,
+    Progress, Record, SessionRecord, Side, Stamp, address, octets,
 };
 use crate::bytes::{In, Out};
 
@@ -174,15 +174,28 @@ fn put_mapping(record: &MappingRecord, out: &mut Out<'_>) -> u8 {
     kind::MAPPING | u8::from(record.internal.0.is_ipv6())
 }
 
+/// What a frame is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A record.
+    Record(Record),
+    /// A packet that is to be sent on.
+    Packet(PacketRecord<'a>),
+}
+
 /// Reads the record that `bytes` begin with, and says how long it is. `None` for a type that is not
 /// known, or a record that is too short for its type: skip it. The outer `None`: the length makes no
 /// sense, and nothing after it can be read.
 #[inline]
-pub fn decode(bytes: &[u8]) -> Option<(Option<Record>, usize)> {
+pub fn decode(bytes: &[u8]) -> Option<(Option<Item<'_>>, usize)> {
     let &[kind, _, high, low] = bytes.first_chunk::<HEAD>()?;
     let len = usize::from(u16::from_be_bytes([high, low]));
     let body = bytes.get(HEAD..len)?;
-    Some((get_body(kind, In(body)), len))
+    let item = match get_body(kind, In(body)) {
+        Some(record) => Some(Item::Record(record)),
+        None => PacketRecord::decode(kind, body).map(Item::Packet),
+    };
+    Some((item, len))
 }
 
 #[inline]
@@ -357,25 +370,36 @@ impl<'a> Records<'a> {
     pub fn unknown(&self) -> u32 {
         self.unknown
     }
+
+    /// The next record or packet.
+    #[inline]
+    pub fn next_item(&mut self) -> Option<Item<'a>> {
+        loop {
+            let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+            let Some((item, len)) = decode(rest) else {
+                self.at = self.bytes.len();
+                self.unknown = self.unknown.saturating_add(1);
+                return None;
+            };
+            self.at += len;
+            if item.is_some() {
+                return item;
+            }
+            self.unknown = self.unknown.saturating_add(1);
+        }
+    }
 }
 
+/// Records alone.
 impl Iterator for Records<'_> {
     type Item = Record;
 
     #[inline]
     fn next(&mut self) -> Option<Record> {
         loop {
-            let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-            let Some((record, len)) = decode(rest) else {
-                self.at = self.bytes.len();
-                self.unknown = self.unknown.saturating_add(1);
-                return None;
-            };
-            self.at += len;
-            if record.is_some() {
-                return record;
+            if let Item::Record(record) = self.next_item()? {
+                return Some(record);
             }
-            self.unknown = self.unknown.saturating_add(1);
         }
     }
 }

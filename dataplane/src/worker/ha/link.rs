@@ -10,6 +10,7 @@ use sluice_ha::record::Record;
 use sluice_wire::MacAddr;
 
 use super::super::Worker;
+use super::inline::Hearing;
 use super::tell::Telling;
 use super::{ETHERNET, Ha, Peer, SILENT};
 use crate::counters::DropReason;
@@ -126,10 +127,11 @@ impl<I: Io> Worker<I> {
         };
         let now = self.now;
         let datagram = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
-        let accepted = lane.handle(datagram, now, &mut |record| {
-            self.counters.count(WorkerCounter::HaRecordsReceived);
-            self.apply(id, record, None)
-        });
+        let mut hearing = Hearing {
+            worker: self,
+            lane: id,
+        };
+        let accepted = lane.handle(datagram, now, &mut hearing);
         if let Some(ha) = &mut self.ha {
             ha.put_lane(lane);
         }
@@ -156,6 +158,7 @@ impl<I: Io> Worker<I> {
         self.resume_lanes();
         self.confirm_told();
         self.sweep_some();
+        self.give_back();
         self.bulk_some();
         self.tell_digest();
         let Some(ha) = &mut self.ha else { return };
@@ -175,7 +178,11 @@ impl<I: Io> Worker<I> {
             return;
         };
         let id = lane.id();
-        lane.resume(&mut |record| self.apply(id, record, None));
+        let mut hearing = Hearing {
+            worker: self,
+            lane: id,
+        };
+        lane.resume(&mut hearing);
         if let Some(ha) = &mut self.ha {
             ha.put_lane(lane);
         }

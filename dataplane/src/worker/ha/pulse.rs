@@ -147,7 +147,10 @@ pub(super) fn node(parts: &HaParts, workers: u16, zones: &[u32], config: &LaneCo
         id: parts.node,
         boot: parts.boot,
         workers: workers as u8,
-        capabilities: capability::RECORDS | capability::CORRECTION | capability::ROLES,
+        capabilities: capability::RECORDS
+            | capability::CORRECTION
+            | capability::ROLES
+            | capability::INLINE,
         window: config.reorder,
         mtu: parts.mtu,
         config: 0,
