@@ -53,6 +53,8 @@ pub(crate) struct Client {
     /// Its session was opened by a node that could not know which ports it had given away in its
     /// former life.
     pub(crate) blind: bool,
+    /// A packet that opened it left by the node that opened it, and not by the one that had been told.
+    pub(crate) exposed: bool,
 }
 
 /// What could not be known when a packet left an appliance.
@@ -62,6 +64,8 @@ pub(crate) struct Doubt {
     pub(crate) apart: bool,
     /// The node was cut off before it was told what its peer has.
     pub(crate) blind: bool,
+    /// The node, lately, had to send first packets directly.
+    pub(crate) exposed: bool,
 }
 
 pub(crate) struct Hosts {
@@ -129,6 +133,7 @@ impl Hosts {
             next: now,
             heard: now,
             blind: false,
+            exposed: false,
         });
     }
 
@@ -292,6 +297,7 @@ impl Hosts {
             let real = *self.real.entry(id).or_insert(segment.dst.0);
             let client = &mut self.clients[id as usize - 1];
             client.blind |= opens && doubt.blind;
+            client.exposed |= opens && doubt.exposed;
             if segment.proto == proto::TCP && real != segment.dst.0 {
                 if opens && doubt.apart {
                     // Opened by both nodes, each by itself: no client can make sense of that.

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) stalled_until: u64,
     /// It was told what the other one had when it started.
     pub(crate) told: bool,
+    /// First packets that it had to send directly so far, and before its last step.
+    direct: [u64; 2],
 }
 
 impl Node {
@@ -39,6 +41,7 @@ impl Node {
             world,
             stalled_until: 0,
             told: false,
+            direct: [0; 2],
         }
     }
 
@@ -74,6 +77,8 @@ impl Node {
             .published
             .sum(Slot::Worker(WorkerCounter::PeerState))
             == 3 * self.world.workers.len() as u64;
+        let direct = Slot::Worker(WorkerCounter::InlineDirect);
+        self.direct = [self.world.published.sum(direct), self.direct[0]];
         // What is published is true at any time; reading it takes longer than a step.
         if !now.is_multiple_of(ACCOUNTS_EVERY) {
             return;
@@ -87,6 +92,11 @@ impl Node {
                 self.world.drops()
             );
         }
+    }
+
+    /// Whether it had to send a first packet directly a moment ago.
+    pub(crate) fn was_direct(&self) -> bool {
+        self.direct[0] != self.direct[1]
     }
 
     fn poll(&mut self, first: usize) {

@@ -125,6 +125,8 @@ impl Sim {
         }
         self.wires[node].clear();
         let left: Vec<Row> = self.nodes[1 - node].as_mut().map_or(vec![], Node::sessions);
+        let told = self.nodes[1 - node].as_ref().is_some_and(|node| node.told);
+        let safe = self.story.inline && told && self.now >= self.apart_until;
         for client in &mut self.hosts.clients {
             let known = left.iter().any(|row| {
                 let original = &row.original;
@@ -133,6 +135,11 @@ impl Sim {
             });
             // Datagrams open another session.
             if client.lives() && client.proto == sluice_wire::proto::TCP && !known {
+                let established = client.stage != Stage::Opening;
+                assert!(
+                    !(safe && established) || client.exposed,
+                    "the survivor does not know of {client:?}"
+                );
                 client.stage = Stage::Lost;
             }
         }
@@ -204,7 +211,9 @@ impl Sim {
         let apart = self.now < self.apart_until;
         let told = self.nodes[at].as_ref().is_some_and(|node| node.told);
         let alone = self.nodes[1 - at].is_none();
+        let exposed = self.nodes[at].as_ref().is_some_and(Node::was_direct);
         Doubt {
+            exposed,
             apart,
             blind: apart && !told && !alone,
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
 use sluice_dataplane::services::{Definition, Target};
+use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
     LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
     SessionLimits, Tier, TierKind, VirtualServer,
@@ -59,6 +60,8 @@ pub(crate) struct Story {
     pub(crate) clocks: [u32; 2],
     pub(crate) faults: Faults,
     pub(crate) events: Vec<(u64, Event)>,
+    /// First packets travel with their session's record.
+    pub(crate) inline: bool,
 }
 
 impl Story {
@@ -91,6 +94,7 @@ impl Story {
             faults.lost = 0;
         }
         Self {
+            inline: rng.chance(400),
             policy,
             workers,
             clocks,
@@ -136,6 +140,9 @@ impl Story {
                 setup.snat_pools[0].filtering = Filtering::EndpointIndependent;
             }
             Policy::Balance | Policy::Persist => balance(&mut setup, node),
+        }
+        if self.inline {
+            setup.modes = vec![(ServiceId(0), SyncMode::Inline)];
         }
         if self.policy == Policy::Persist {
             setup.virtual_servers[0].persistence = Some(Persistence {

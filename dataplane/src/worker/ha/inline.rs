@@ -87,20 +87,21 @@ impl<I: Io> Worker<I> {
     /// A session was opened, and the peer is told of it: its opener's packets go by the peer from now
     /// on, if they are to and can.
     pub(super) fn begin_inline<F: PerFamily>(&mut self, id: SessionId) {
-        let Some(mark) = self.inline_mark::<F>(id) else {
+        let names = self.snapshot.shared_names.as_ref();
+        let cold = F::table(&self.tables).cold(id);
+        let mode = names.zip(cold).map(|(names, cold)| names.mode(cold.service));
+        if mode != Some(SyncMode::Inline) {
             return;
-        };
-        self.leave_untold::<F>(id, mark);
+        }
+        match self.inline_mark::<F>(id) {
+            Some(mark) => self.leave_untold::<F>(id, mark),
+            None => self.counters.count(WorkerCounter::InlineDirect),
+        }
     }
 
-    /// The place in the stream of a record that was just pushed, if its session's packets are to wait
-    /// for it.
+    /// The place in the stream of a record that was just pushed, if its session's packets can follow
+    /// it.
     fn inline_mark<F: PerFamily>(&self, id: SessionId) -> Option<Mark> {
-        let names = self.snapshot.shared_names.as_ref()?;
-        let service = F::table(&self.tables).cold(id)?.service;
-        if names.mode(service) != SyncMode::Inline {
-            return None;
-        }
         let ha = self.ha.as_ref()?;
         let session = &ha.peer.as_ref()?.session;
         let lane = ha.lanes.first()?.as_ref()?;
