@@ -6,6 +6,7 @@ use sluice_dpdk::{Eal, EalConfig, EalError, HashError};
 use crate::figure::Figure;
 
 mod forwarding;
+mod ha;
 pub(crate) mod instructions;
 mod latency;
 mod memory;
@@ -83,6 +84,11 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "workers",
         about: "two workers against one, and what is handed between them",
         run: workers::run,
+    },
+    Group {
+        name: "ha",
+        about: "two nodes by turns: sync, correction, joining, and what is lost at a kill",
+        run: ha::run,
     },
     Group {
         name: "instructions",
