@@ -5,7 +5,9 @@ use sluice_dpdk::{Eal, EalConfig, EalError, HashError};
 
 use crate::figure::Figure;
 
+mod commit;
 mod forwarding;
+mod health;
 pub(crate) mod instructions;
 mod latency;
 mod memory;
@@ -113,6 +115,16 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "latency",
         about: "latency on memif at half load, against testpmd",
         run: latency::run,
+    },
+    Group {
+        name: "commit",
+        about: "how soon all workers use a new configuration, under full load on memif",
+        run: commit::run,
+    },
+    Group {
+        name: "health",
+        about: "2,000 real servers checked by the second, and how soon one that is down is left alone",
+        run: health::run,
     },
 ];
 
