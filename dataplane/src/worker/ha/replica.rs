@@ -10,7 +10,6 @@ use sluice_ha::record::{
 use sluice_wire::{Key, V4, V6};
 
 use super::super::Worker;
-use super::super::plan;
 use super::super::tables::PerFamily;
 use super::digest::place_of;
 use super::tell::SIDE_BITS;
@@ -292,11 +291,18 @@ impl<I: Io> Worker<I> {
                 ha.count_replica(place, told.stamp.version, from);
             }
         }
-        let port_of = |tuple| plan::way(&self.snapshot, tuple).map(|way| way.hop.port);
-        if let (Ok(came), Ok(back)) = (port_of(key.tuple::<F>().src), port_of(leaves.dst)) {
+        let opener = self.lately.about(&self.snapshot, key.tuple::<F>().src).way;
+        let other = self.lately.about(&self.snapshot, leaves.dst).way;
+        if let (Ok(back), Ok(forth)) = (opener, other) {
+            // Who takes it over needs them at once: there is little room for packets that wait.
+            for way in [&back, &forth] {
+                self.neighbours
+                    .seek(way.hop.port, way.neighbour, self.now);
+            }
             // Without room for the registration its packets are taken for strangers, and go to the
             // owner all the same.
-            let _ = self.register::<F>(id, [(key, came), (&reply_key, back)]);
+            let ports = [back.hop.port, forth.hop.port];
+            let _ = self.register::<F>(id, [(key, ports[0]), (&reply_key, ports[1])]);
         }
         Ok(())
     }
