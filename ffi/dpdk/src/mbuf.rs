@@ -187,6 +187,17 @@ impl Frame for Mbuf {
     }
 
     #[inline]
+    fn open(&mut self, at: usize, len: usize) {
+        const OUTER: u64 = dpdk_sys::SLUICE_RX_VLAN_STRIPPED
+            | dpdk_sys::SLUICE_RX_IP_CKSUM_MASK
+            | dpdk_sys::SLUICE_RX_RSS_HASH;
+        self.cut_front(at);
+        self.set_len(len);
+        let flags = get!(self, SLUICE_MBUF_OL_FLAGS, u64);
+        set!(self, SLUICE_MBUF_OL_FLAGS, u64, flags & !OUTER);
+    }
+
+    #[inline]
     fn prefetch(&self) {
         #[cfg(target_arch = "x86_64")]
         {
