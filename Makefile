@@ -66,7 +66,7 @@ test-api: setup venv ## the API and the process from outside: Schemathesis, kill
 	$(CARGO) test --locked --package sluice-tests --test api
 
 .PHONY: sim
-sim: ## two appliances in virtual time, and the HA protocol alone; SEEDS=5000 tries so many, SEED=7 tries that one
+sim: ## up to five appliances in virtual time, and the HA protocol alone; SEEDS=5000 tries so many, SEED=7 tries that one
 	$(CARGO) test --locked --package sluice-ha --test sim -- --nocapture
 	$(CARGO) test --locked --package sluice-dataplane --test ha_sim -- --nocapture
 

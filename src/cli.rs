@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,8 +14,9 @@ Examples:
   sluice check /etc/sluice/sluice.toml     says what is wrong with a configuration, and where
   sluice run /etc/sluice/sluice.toml       runs in the foreground, until SIGTERM or SIGINT
   kill -HUP $(pidof sluice)                rereads the configuration; sessions live on
+  sluice ctl show status                   asks the one that runs, as sluicectl does
 
-Exit codes: 0 stopped as asked, 1 failed while running, 2 usage, 3 bad configuration,
+Exit codes of `run` and `check`: 0 stopped as asked, 1 failed while running, 2 usage, 3 bad configuration,
 4 cores or memory, 5 a device, 6 rights.
 
 docs/quickstart.md balances two servers in ten minutes; docs/configuration.md has every key.";
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Check a configuration without starting anything
     Check(CheckArgs),
+    /// Ask and tell a running one over its API: `sluicectl`, by another name
+    #[command(disable_help_flag = true)]
+    Ctl(CtlArgs),
     /// What `run` starts for health checks of type `script`; of no use by itself
     #[command(hide = true)]
     RunScripts(ScriptArgs),
@@ -67,6 +72,18 @@ pub(crate) struct CheckArgs {
     pub(crate) config: PathBuf,
 }
 
+/// Arguments of `sluice ctl`.
+#[derive(Debug, Args)]
+pub(crate) struct CtlArgs {
+    /// As `sluicectl` has them; --help lists them
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENTS"
+    )]
+    pub(crate) arguments: Vec<OsString>,
+}
+
 /// Arguments of `sluice run-scripts`.
 #[derive(Debug, Args)]
 pub(crate) struct ScriptArgs {
@@ -94,4 +111,28 @@ pub(crate) fn version() -> &'static str {
         sluice_dpdk::version()
     );
     Box::leak(text.into_boxed_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_follows_ctl_is_sluicectls() {
+        for words in [
+            vec!["--json", "show", "status"],
+            vec!["--help"],
+            vec!["--version"],
+            vec!["help"],
+            vec!["show", "--", "-x"],
+            vec![],
+        ] {
+            let whole = ["sluice", "ctl"].iter().chain(&words);
+            let asked = Cli::try_parse_from(whole).unwrap_or_else(|why| panic!("{words:?}: {why}"));
+            let Command::Ctl(CtlArgs { arguments }) = asked.command else {
+                panic!("{words:?}: {:?}", asked.command)
+            };
+            assert_eq!(arguments, words);
+        }
+    }
 }

@@ -216,6 +216,8 @@ fn key_of(device: &Device) -> Vec<u8> {
 pub(crate) struct Running {
     pub(crate) ports: Vec<Port>,
     pub(crate) pool: Pool,
+    /// Ticks per second of the workers' clock.
+    pub(crate) tsc_hz: u64,
 }
 
 impl controller::Devices for Running {
@@ -255,5 +257,9 @@ impl controller::Devices for Running {
             total: u64::from(self.pool.size()),
             free: u64::from(self.pool.available()),
         }
+    }
+
+    fn tsc_hz(&self) -> Option<u64> {
+        Some(self.tsc_hz)
     }
 }

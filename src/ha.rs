@@ -1,9 +1,9 @@
-//! What workers are told of the other appliance, and what they have in common with it.
+//! What workers are told of other appliances, and what they have in common with them.
 
 use std::time::SystemTime;
 
 use sluice_control::compile::DeviceFacts;
-use sluice_control::config::{Config, Sync};
+use sluice_control::config::{Config, Copies, HaTunnel, Sync};
 use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::io::DeviceId;
 use sluice_dataplane::worker::HaParts;
@@ -24,10 +24,14 @@ pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<O
     }
     Ok(Some(HaParts {
         node: ha.node,
-        peer: ha.peer,
+        peers: ha.peers.clone(),
+        shares: ha.shares,
         device: DeviceId(facts.len() as u16 - 1),
         mac: link.mac,
-        mtu: link.mtu,
+        mtu: link
+            .mtu
+            .saturating_sub(ha.tunnel.as_ref().map_or(0, HaTunnel::overhead)),
+        tunnel: ha.tunnel.as_ref().map(HaTunnel::parts),
         key: ha.key.0,
         next_key: ha.next_key.as_ref().map(|key| key.0),
         boot,
@@ -36,6 +40,8 @@ pub(crate) fn parts(config: &Config, facts: &[DeviceFacts]) -> std::io::Result<O
             .peer_workers
             .unwrap_or(config.system.workers.len() as u16),
         sync: ha.sync == Sync::Async,
+        inline_budget_ms: ha.inline_budget_ms,
+        backup: ha.copies == Copies::Backup,
         heartbeat_ms: ha.heartbeat_ms,
         dead_after: ha.dead_after,
     }))

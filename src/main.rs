@@ -2,6 +2,7 @@
 
 mod cli;
 mod confine;
+mod ctl;
 mod devices;
 mod ha;
 mod random;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Run(arguments) => run::run(&arguments),
         cli::Command::Check(arguments) => run::check(&arguments),
+        cli::Command::Ctl(arguments) => ctl::become_it(&arguments.arguments),
         cli::Command::RunScripts(arguments) => scripts::serve(arguments),
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sluice_control::api;
 use sluice_control::compile::{CompileError, layout};
-use sluice_control::config::{self, Config};
-use sluice_control::controller::Controller;
+use sluice_control::config::{self, Config, Copies};
+use sluice_control::controller::{Controller, unconfirmed};
 use sluice_control::host::HostError;
 use sluice_control::logs::Logs;
 use sluice_control::security::{Security, SecurityError};
@@ -214,7 +214,12 @@ impl DataPlane {
             config::Idle::Spin => Idle::Spin,
             config::Idle::Backoff => Idle::BackOff,
         };
-        let running = Running { ports, pool };
+        let clock = Clock::start(eal);
+        let running = Running {
+            ports,
+            pool,
+            tsc_hz: clock.hz(),
+        };
         let ha = ha::parts(&config, &facts).map_err(Failure::Random)?;
         let cookies = ha::cookies(&config);
         let (controller, sides) =
@@ -263,7 +268,7 @@ impl DataPlane {
         if harden {
             confine::started();
         }
-        let crew = Crew::start(eal, Clock::start(eal), harden, plans)?;
+        let crew = Crew::start(eal, clock, harden, plans)?;
         Ok((Self { crew, pool }, controller))
     }
 
@@ -287,6 +292,7 @@ fn appliance(arguments: &RunArgs, logs: &Logs) -> Result<(), Failure> {
     let Startup {
         config,
         before,
+        given_up,
         store,
         directory,
         origin,
@@ -310,6 +316,9 @@ fn appliance(arguments: &RunArgs, logs: &Logs) -> Result<(), Failure> {
     // The system chooses one for port 0.
     let listen = listener.local_addr().unwrap_or(listen);
     let security = Security::open(&config.api, directory.as_ref(), config.system.name.as_str())?;
+    if let Some(revision) = &given_up {
+        security.audit.done(unconfirmed(revision, 200));
+    }
     let scheme = if config.api.tls { "https" } else { "http" };
     let (plane, controller) = DataPlane::start(config)?;
     let mut controller = controller.with_scripts(runner);
@@ -350,10 +359,18 @@ fn limits(config: &Config, layout: Layout) -> Limits {
     let workers = config.system.workers.len();
     let share = |all: u32| (all as usize).div_ceil(workers);
     let defaults = Limits::default();
+    // Of its sessions each node owns one half and is the backup of the other; all others' it knows by both
+    // of their tuples.
+    let others = match &config.ha {
+        Some(ha) if ha.copies == Copies::Backup => ha.peers.len().saturating_sub(1),
+        _ => 0,
+    };
+    let sessions = share(config.system.sessions) + share(config.system.sessions_v6);
     Limits {
         sessions_v4: share(config.system.sessions),
         sessions_v6: share(config.system.sessions_v6),
         registrations: 2 * share(config.system.sessions),
+        pointers: others * sessions,
         balancer: sluice_dataplane::lb::Limits {
             services: layout.services,
             servers: layout.servers,

@@ -5,6 +5,7 @@
 //! (RFC 9457). Nothing here waits for a worker or touches the configuration by itself.
 
 mod access;
+mod audit;
 mod bundle;
 mod caller;
 mod candidate;
@@ -13,6 +14,7 @@ mod certificates;
 mod config;
 mod connectivity;
 mod console;
+mod crowd;
 mod door;
 mod events;
 mod extract;
@@ -22,11 +24,17 @@ mod health;
 mod level;
 mod logs;
 mod metrics;
+mod needs;
 mod neighbours;
+mod next;
 mod openapi;
+mod pages;
 mod parts;
+mod patience;
 mod ping;
 mod problem;
+mod query;
+mod recorder;
 mod revisions;
 mod routes;
 mod server;
@@ -35,18 +43,24 @@ mod state;
 mod stats;
 mod status;
 mod terms;
+mod tether;
 mod tiers;
 mod trace;
+mod trial;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crowd::{Crowd, Room};
 pub use problem::{Fault, Problem};
 pub use server::{bind, serve};
 
@@ -61,6 +75,9 @@ mod tests;
 /// Largest request body: a configuration of some ten thousand rules.
 const MAX_BODY: usize = 8 << 20;
 
+/// How long a client waits for an answer to begin, sending its body included.
+const TIME: Duration = Duration::from_secs(30);
+
 /// What handlers have at hand.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -68,6 +85,41 @@ pub struct Api {
     events: Events,
     logs: Logs,
     security: Security,
+    streams: Streams,
+    time: Duration,
+}
+
+/// Streams at once, of each kind.
+#[derive(Debug, Clone)]
+struct Streams {
+    events: Crowd,
+    logs: Crowd,
+    sessions: Crowd,
+}
+
+impl Streams {
+    fn new() -> Self {
+        let room = |all, one| {
+            let (kept, few) = (all / 4, 2);
+            Crowd::new(Room {
+                all,
+                one,
+                kept,
+                few,
+            })
+        };
+        Self {
+            events: room(64, 8),
+            logs: room(64, 8),
+            sessions: room(16, 4),
+        }
+    }
+}
+
+impl FromRef<Api> for Streams {
+    fn from_ref(api: &Api) -> Self {
+        api.streams.clone()
+    }
 }
 
 impl FromRef<Api> for Handle {
@@ -111,6 +163,8 @@ fn described() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(candidate::diff))
         .routes(routes!(candidate::commit))
+        .routes(routes!(next::read, next::remove))
+        .routes(routes!(next::diff))
         .routes(routes!(trace::trace))
         .routes(routes!(ping::ping))
         .routes(routes!(ping::traceroute))
@@ -131,8 +185,8 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(access::logout))
         .routes(routes!(access::who_am_i))
         .routes(routes!(access::set_password))
-        .routes(routes!(access::users))
-        .routes(routes!(access::user, access::put_user, access::delete_user))
+        .routes(routes!(users::list))
+        .routes(routes!(users::read, users::put, users::remove))
         .routes(routes!(access::tokens, access::make_token))
         .routes(routes!(access::revoke_token))
         .routes(routes!(
@@ -144,7 +198,7 @@ fn described() -> OpenApiRouter<Api> {
             certificates::ask_clients,
             certificates::ignore_clients
         ))
-        .routes(routes!(access::audit))
+        .routes(routes!(audit::list))
 }
 
 /// The document as a page, with everything that it needs.
@@ -174,8 +228,14 @@ pub fn router(handle: Handle, events: Events, logs: Logs, security: Security) ->
         events,
         logs,
         security,
+        streams: Streams::new(),
+        time: TIME,
     };
     let (v1, document) = resources();
+    // The document is made of maps and texts.
+    let whole = serde_json::to_value(&document).unwrap_or_default();
+    let known = Arc::new(query::Known::of(&whole));
+    let (paths, methods) = (Arc::clone(&known), Arc::clone(&known));
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::document(&document)))
         .merge(page())
@@ -183,21 +243,15 @@ pub fn router(handle: Handle, events: Events, logs: Logs, security: Security) ->
         .route("/metrics", get(metrics::read))
         .nest("/api/v1", parts::routes())
         .merge(v1)
-        .fallback(|| async {
-            Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here")
-        })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "This resource does not know this method",
-            )
-        })
-        .layer(from_fn(guard::limit_time))
+        .route_layer(from_fn_with_state(known, query::check))
+        .fallback(move |uri| query::nothing(uri, paths))
+        .method_not_allowed_fallback(move |request| query::other_method(request, methods))
+        .layer(from_fn_with_state(api.clone(), guard::limit_time))
         .layer(from_fn(guard::limit_size))
         .layer(from_fn_with_state(api.clone(), door::guard))
         .layer(from_fn(guard::check_origin))
         .layer(from_fn_with_state(api.clone(), guard::check_host))
+        .layer(from_fn_with_state(api.clone(), recorder::record))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }

@@ -24,6 +24,12 @@ pub fn text(unix_ms: u64) -> String {
     text.unwrap_or_default()
 }
 
+/// A time of RFC 3339 in milliseconds since 1970; none before that.
+pub fn parse(text: &str) -> Option<u64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +38,8 @@ mod tests {
     fn times_are_rfc_3339() {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(1_750_000_000_123), "2025-06-15T15:06:40.123Z");
+        assert_eq!(parse("2025-06-15T15:06:40.123Z"), Some(1_750_000_000_123));
+        assert_eq!(parse("1970-01-01T01:00:00+01:00"), Some(0));
+        assert_eq!(parse("2025-06-15 15:06"), None);
     }
 }

@@ -6,6 +6,7 @@ mod ports;
 mod registry;
 mod restate;
 mod services;
+mod tables;
 mod tiers;
 
 use sluice_dataplane::host::{Allow, HostPolicy};
@@ -76,11 +77,13 @@ pub fn layout(config: &Config) -> Layout {
         ports: (4 * config.ports.len()).max(64),
         services: room(services),
         servers: room(servers),
+        peers: config.ha.as_ref().map_or(0, |ha| ha.peers.len()),
     }
 }
 
 /// Compiles the configuration. `facts` are in the order of [`Config::devices`] of the first
-/// configuration that was compiled with this registry.
+/// configuration that was compiled with this registry. What is the same as in `before`, and takes long to
+/// make, is taken from there.
 ///
 /// # Errors
 /// [`CompileError`]; the registry is unchanged then.
@@ -88,10 +91,10 @@ pub fn compile(
     config: &Config,
     facts: &[DeviceFacts],
     registry: &mut Registry,
-    epoch: u32,
+    (epoch, before): (u32, Option<&Snapshot>),
 ) -> Result<Snapshot, CompileError> {
     let mut numbers = registry.clone();
-    let snapshot = compile_with(config, facts, &mut numbers, epoch)?;
+    let snapshot = compile_with(config, facts, &mut numbers, (epoch, before))?;
     *registry = numbers;
     Ok(snapshot)
 }
@@ -100,7 +103,7 @@ fn compile_with(
     config: &Config,
     facts: &[DeviceFacts],
     registry: &mut Registry,
-    epoch: u32,
+    (epoch, before): (u32, Option<&Snapshot>),
 ) -> Result<Snapshot, CompileError> {
     let zones = config.zones.iter().map(|zone| registry.zone(zone.as_str()));
     let zones = zones.collect::<Result<Vec<u8>, _>>()?;
@@ -115,7 +118,8 @@ fn compile_with(
         .zip(facts)
         .map(|(device, facts)| facts.spread(device.rss))
         .collect();
-    let mut services = services::Services::new(config, &zones, registry)?;
+    let tables = tables::Tables::of(before);
+    let mut services = services::Services::new(config, &zones, registry, tables)?;
     let virtual_servers = services.virtual_servers(&|address| {
         let hop = routes.lookup(address)?;
         let port = ports.ports.get(usize::from(hop.port.0))?;
@@ -123,7 +127,7 @@ fn compile_with(
     })?;
     let mut nat = services.nat()?;
     if let Some(ha) = &config.ha {
-        nat.divide(ha.node > ha.peer);
+        nat.divide(ha.share(), ha.shares);
     }
     let groups = groups::compile(config, &ports);
     let firewall = services.firewall(zone_names.len() as u8)?;
@@ -147,6 +151,7 @@ fn compile_with(
         timeouts: services.timeouts,
         steering: Steering::new(workers, &spreads)?,
         tcp: config.tcp,
+        alg: config.alg.clone(),
         host: config.host.as_ref().map(|host| policy(host, &zones)),
         icmp_errors_per_s: config.icmp.errors_per_second,
         service_names: services.names,

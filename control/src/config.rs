@@ -4,6 +4,7 @@
 //! One section a file: its raw form, its checked form, and the check between them. A check writes
 //! down everything that is wrong, each with its place, what was found and what would do.
 
+mod alg;
 mod api;
 mod cross;
 pub mod diff;
@@ -13,6 +14,7 @@ mod firewall;
 mod forward;
 mod ha;
 mod ha_group;
+mod ha_tunnel;
 mod health_check;
 mod host;
 mod icmp;
@@ -40,16 +42,19 @@ mod virtual_server;
 
 use std::net::IpAddr;
 
+use sluice_dataplane::alg::AlgPolicy;
 use sluice_dataplane::snapshot::TcpPolicy;
 use sluice_dataplane::timeouts::Timeouts;
 
+pub use alg::RawAlg;
 pub use api::{Api, RawApi};
 pub use cross::MAX_MEMBERS;
 pub use duration::parse as duration_ms;
 pub use firewall::{Firewall, RawFirewall, RawOpen, RawRule, Rule};
 pub use forward::{Forward, RawForward};
-pub use ha::{Ha, MAX_NODES, RawHa, Sync};
+pub use ha::{Copies, Ha, MAX_NODES, RawHa, Sync};
 pub use ha_group::{HaGroup, HaTrack, RawHaGroup, RawHaTrack, Tracked};
+pub use ha_tunnel::{HaTunnel, RawHaTunnel, RawHaTunnelNode};
 pub use health_check::{
     CheckKind, Dns, Grpc, HealthCheck, Http, MAX_CHECKS, RawHealthCheck, Record, Tls, Words,
 };
@@ -57,6 +62,7 @@ pub use host::{Allow, Host, RawAllow, RawHost};
 pub use icmp::{Icmp, RawIcmp};
 pub use list::{List, RawList};
 pub use log::{Log, RawLog, RawSyslog, Syslog, Transport};
+pub(crate) use names::nearest;
 pub use names::{CheckIndex, Name, PoolIndex, PortIndex, SnatPoolIndex, ZoneIndex};
 use place::{Book, optional};
 pub use place::{Finding, Path, Step};
@@ -68,6 +74,7 @@ pub use route::{RawRoute, Route};
 pub use snat::{NewSource, RawSnat, Snat};
 pub use snat_pool::{RawSnatPool, SnatPool};
 pub use source::{ConfigError, Format, Problem, Source};
+pub(crate) use source::{explain_json, path_of};
 pub use static_nat::{RawStaticNat, StaticNat};
 pub use system::{Idle, MAX_WORKERS, RawSystem, System};
 pub use tcp::RawTcp;
@@ -115,6 +122,8 @@ pub struct Config {
     pub tcp: TcpPolicy,
     /// `[icmp]`
     pub icmp: Icmp,
+    /// `[alg]`
+    pub alg: AlgPolicy,
     /// The host interface, if it is on.
     pub host: Option<Host>,
     /// `[[snat_pool]]`
@@ -161,6 +170,24 @@ impl Config {
     /// [`ConfigError`] lists everything that is wrong with it.
     pub fn read(source: Source) -> Result<Self, ConfigError> {
         let raw = source.parse()?;
+        Self::of(source, raw)
+    }
+
+    /// Checks a configuration with a part changed, of which `base` is what the other sections are.
+    /// `sent` is the changed section, as [`edit::Edited::source`] is.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists everything that is wrong with it.
+    pub fn edited(
+        edited: &edit::Edited,
+        sent: Source,
+        base: &RawConfig,
+    ) -> Result<Self, ConfigError> {
+        let raw = edited.over(base, sent.parse()?);
+        Self::of(sent, raw)
+    }
+
+    fn of(source: Source, raw: RawConfig) -> Result<Self, ConfigError> {
         let book = Book::new(names::Names::of(&raw));
         let config = Self::check(&raw, &book);
         if let Some(config) = &config {
@@ -199,6 +226,7 @@ impl Config {
         let timeouts = raw.timeouts.overrides(&top.key("timeouts"));
         let tcp = raw.tcp.check(&top.key("tcp"));
         let icmp = raw.icmp.check(&top.key("icmp"));
+        let alg = raw.alg.check(&top.key("alg"));
         let name = system.as_ref().map(|system| &system.name);
         let host = optional(raw.host.as_ref().zip(name), |(host, name)| {
             host.check(name, &top.key("host"))
@@ -240,6 +268,7 @@ impl Config {
             timeouts: timeouts?.over(&Timeouts::default()),
             tcp: tcp?,
             icmp: icmp?,
+            alg: alg?,
             host: host?,
             snat_pools: snat_pools?,
             snat: snat?,
@@ -281,8 +310,13 @@ impl Config {
             device.tagged |= port.vlan.is_some();
         }
         if let Some(ha) = &self.ha {
-            // A corrected packet travels with every byte that it came with.
-            let mtu = devices.iter().map(|device| device.mtu).max();
+            // A corrected packet travels with every byte that it came with, unless a tunnel is narrower.
+            let widest = devices.iter().map(|device| device.mtu).max();
+            let least = widest.unwrap_or_default().max(1500);
+            let mtu = match &ha.tunnel {
+                Some(tunnel) => ha.mtu.unwrap_or(least) + tunnel.overhead(),
+                None => ha.mtu.unwrap_or_default().max(least),
+            };
             devices.push(Device {
                 name: ha.device.clone(),
                 queues: u16::try_from(self.system.workers.len()).unwrap_or(u16::MAX),
@@ -290,11 +324,7 @@ impl Config {
                 rss: Rss::default(),
                 rss_key: None,
                 mac: None,
-                mtu: ha
-                    .mtu
-                    .unwrap_or_default()
-                    .max(mtu.unwrap_or_default())
-                    .max(1500),
+                mtu,
                 tagged: true,
             });
         }

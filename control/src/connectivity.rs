@@ -3,11 +3,12 @@
 //! What leads to a real server is tried: routes and neighbours are looked up, and ping, connection and the
 //! pool's health checks are made once, by the host interface, so through the data plane and from the
 //! appliance's own addresses. What a client's first packet meets at the VIP is traced, by the workers and
-//! on paper, since the kernel's packets are for what is behind the VIP and never enter it. A [`Plan`] says
-//! what there is to do; `start` does it.
+//! on paper. Then the appliance itself is a client of the VIP, again by the host interface. A [`Plan`]
+//! says what there is to do; `start` does it.
 
 mod plan;
 mod run;
+mod through;
 
 use std::net::IpAddr;
 
@@ -77,8 +78,8 @@ pub struct StepResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// Of a real server `state`, `route`, `neighbour`, `ping`, `connect` and `check`; of a virtual server
-    /// `pool`, and for each zone the stages of a trace that decide, and at last `client`. `host`: the host
-    /// interface.
+    /// `pool`, for each zone the stages of a trace that decide, and `client`, and at last `connect` and
+    /// `check`, by which the appliance itself asks at the VIP. `host`: the host interface.
     pub step: &'static str,
     /// In one word.
     pub verdict: Verdict,

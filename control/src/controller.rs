@@ -18,6 +18,7 @@ mod health_view;
 mod history;
 mod ledger;
 mod link;
+mod next;
 mod passive;
 mod pending;
 mod questions;
@@ -29,6 +30,7 @@ mod state;
 mod stats;
 mod status;
 mod survey;
+mod tags;
 mod tiers;
 mod tiers_view;
 mod touched;
@@ -58,7 +60,7 @@ pub use change::{
     PartView, Revisions, Target, Terms, Touched, TouchedBy, Verdict, What, Which,
 };
 pub use devices::{Buffers, DeviceCounters, Devices, Link, NoDevices};
-pub use ha::{Ha, HaGroupStatus, PeerState, Rates, Tracker};
+pub use ha::{Ha, HaGroupStatus, HaPeer, PeerState, Rates, Tracker};
 pub use health_view::{CheckTotals, CheckView, Connections, Health, ServerHealth};
 pub use roles::Duty;
 pub use state::{DeviceState, DropState, PortState, WorkerState};
@@ -70,7 +72,10 @@ pub use status::{PortStatus, SessionStatus, Status, WorkerStatus};
 pub use survey::{
     AddressUse, Group, GroupBy, Order, Question, SessionCount, SnatUse, Top, WorkerUse,
 };
+pub use tags::keep_tags;
+pub(crate) use tags::tag;
 pub use tiers_view::{Taker, TierServer, TierView, Tiers};
+pub use trial::unconfirmed;
 
 use crate::compile::{self, CompileError, DeviceFacts, Registry};
 use crate::config::Config;
@@ -160,6 +165,8 @@ pub struct Controller {
     captures: Vec<capture::Kept>,
     last_capture: u64,
     endings: endings::Endings,
+    /// How often mailboxes are looked at while nothing is expected.
+    later: Duration,
 }
 
 impl std::fmt::Debug for Controller {
@@ -185,7 +192,7 @@ impl Controller {
     ) -> Result<(Self, Vec<WorkerSide>), CompileError> {
         let layout = compile::layout(&config);
         let mut registry = Registry::new(layout);
-        let mut snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, 1)?);
+        let mut snapshot = Arc::new(compile::compile(&config, &facts, &mut registry, (1, None))?);
         // Servers that are to wait for their first check.
         let nothing = Standings::default();
         let known = (&nothing, &Ramps::default());
@@ -237,6 +244,7 @@ impl Controller {
             captures: Vec::new(),
             last_capture: 0,
             endings: endings::Endings::new(),
+            later: LATER,
         };
         controller.look_at_links();
         controller.look_at_starts(now);
@@ -306,7 +314,7 @@ impl Controller {
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
             let idle = self.pending.is_empty() && !self.standings.changed();
-            let nap = if idle { LATER } else { SOON };
+            let nap = if idle { self.later } else { SOON };
             let board = self
                 .checker
                 .as_ref()
@@ -338,20 +346,7 @@ impl Controller {
         self.follow_health(now);
         self.look_at_tiers(now);
         self.finish_adoptions(now);
-        let late = |(&request, pending): (&RequestId, &Pending)| {
-            (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
-        };
-        let late: Vec<RequestId> = self.pending.iter().filter_map(late).collect();
-        for request in late {
-            let Some(Pending { answer, work, .. }) = self.pending.remove(&request) else {
-                continue;
-            };
-            let outcome = match work {
-                Work::End(ending) => Ok(Outcome::Ended(self.go_on_ending(ending))),
-                work => Err(ActionError::Silent(work.waits_for())),
-            };
-            let _ = answer.send(outcome);
-        }
+        self.give_up_on_late(now);
         self.look_at_roles(now);
         let interval = match self.config.ha_tracks.is_empty() {
             true => LINK_INTERVAL,
@@ -448,18 +443,18 @@ impl Controller {
                 events.publish("neighbour.lost", Severity::Warning, message, details);
             }
             Event::Ha(event) => self.log_ha(event),
-            Event::PeerVersion { oldest, newest } => {
+            Event::PeerVersion {
+                node,
+                oldest,
+                newest,
+            } => {
                 let message = format!(
-                    "the other appliance speaks versions {oldest} to {newest} of the HA protocol, and none of ours"
+                    "node {node} speaks versions {oldest} to {newest} of the HA protocol, and none of ours"
                 );
-                let details = json!({ "oldest": oldest, "newest": newest });
+                tracing::error!("{message}");
+                let details = json!({ "node": node, "oldest": oldest, "newest": newest });
                 let events = &self.ledger.events;
                 events.publish("ha.peer.version", Severity::Error, message, details);
-                tracing::error!(
-                    oldest,
-                    newest,
-                    "the other appliance speaks no version of the HA protocol that we do"
-                );
             }
         }
     }

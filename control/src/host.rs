@@ -19,9 +19,9 @@ use std::thread::JoinHandle;
 
 use ipnet::IpNet;
 use sluice_dataplane::host::HostEnd;
-use sluice_dataplane::snapshot::{PortId, Snapshot, is_link_local};
+use sluice_dataplane::snapshot::{Port, PortId, Snapshot, is_link_local};
 
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, VirtualServer};
 use namespace::Namespace;
 use pump::{Command, Pump};
 
@@ -98,8 +98,43 @@ impl Plan {
                 plan.routes.insert(network, (name, source));
             }
         }
+        let unrouted = config.virtual_servers.iter();
+        for vs in unrouted.filter(|vs| snapshot.routes.lookup(vs.address).is_none()) {
+            if let Some((id, port, source)) = way_to(config, snapshot, vs) {
+                let name = interface_name(&port.name, id);
+                plan.routes.insert(vs.address.into(), (name, source));
+            }
+        }
         plan
     }
+}
+
+/// The port that the host speaks to a VIP by, where no route of the data plane leads there (it is
+/// routers that have one, to us), and from which address: preferably by one that the real servers are not
+/// behind, as clients do.
+pub(crate) fn way_to<'a>(
+    config: &Config,
+    snapshot: &'a Snapshot,
+    vs: &VirtualServer,
+) -> Option<(PortId, &'a Port, IpAddr)> {
+    let pool = config.pools.get(vs.pool.0);
+    let server = pool.and_then(|pool| pool.servers.first());
+    let hop = server.and_then(|server| snapshot.routes.lookup(server.address));
+    let behind = hop.and_then(|hop| snapshot.ports.get(usize::from(hop.port.0)));
+    let behind = behind.map(|port| port.zone);
+    let ports = (0..).map(PortId).zip(&snapshot.ports);
+    let mut able = ports.filter_map(|(id, port)| {
+        let own = port.addresses.iter().map(IpNet::addr);
+        let mut own = own.filter(|own| own.is_ipv4() == vs.address.is_ipv4());
+        let source = own.find(|own| !is_link_local(*own))?;
+        (port.mtu > 0).then_some((id, port, source))
+    });
+    let first = able.next()?;
+    let outside = |(_, port, _): &(PortId, &Port, IpAddr)| Some(port.zone) != behind;
+    Some(match outside(&first) {
+        true => first,
+        false => able.find(outside).unwrap_or(first),
+    })
 }
 
 /// The port's own name, where the kernel takes it for an interface.

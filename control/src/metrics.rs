@@ -2,18 +2,22 @@
 //! that it is used to.
 //!
 //! How many series there are depends on the configuration and on nothing that the network sends:
-//! per worker, drop reason, port, device, SNAT pool, service and real server. Of the last two no more
-//! than 4096 each are told; the rest is a number in `sluice_metrics_omitted`.
+//! per worker, drop reason, port, device, other appliance, SNAT pool, service and real server. Of the
+//! last two no more than 4096 each are told; the rest is a number in `sluice_metrics_omitted`.
 
 mod checks;
 mod families;
 mod flows;
+mod peers;
+mod roles;
 mod tiers;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::published::{PortCounter, WorkerCounter};
 
-use crate::controller::{Class, DeviceStats, Health, PortStats, Stats, Status, Tiers, WorkerStats};
+use crate::controller::{
+    Class, DeviceStats, Ha, Health, PortStats, Stats, Status, Tiers, WorkerStats,
+};
 use crate::health::Verdict;
 use families::{Families, Family};
 use flows::{SERVER, SERVICE, flows};
@@ -47,6 +51,7 @@ pub fn text(
     status: &Status,
     health: &Health,
     tiers: &[Tiers],
+    ha: Option<&Ha>,
 ) -> prometheus::Result<String> {
     let mut families = Families::default();
     node(&mut families, stats, status);
@@ -102,6 +107,10 @@ pub fn text(
     }
     checks::checks(&mut families, health);
     tiers::tiers(&mut families, tiers);
+    if let Some(ha) = ha {
+        roles::roles(&mut families, ha);
+        peers::peers(&mut families, ha);
+    }
     let kinds = [
         ("service", stats.services.len()),
         ("server", stats.servers.len()),
@@ -113,6 +122,20 @@ pub fn text(
     families.text()
 }
 
+/// When the API's certificate ends, to stand beside [`text`].
+///
+/// # Errors
+/// As of [`text`].
+pub fn certificate(expires: u64) -> prometheus::Result<String> {
+    let mut families = Families::default();
+    families.gauge(CERTIFICATE, &[], float(expires));
+    families.text()
+}
+
+const CERTIFICATE: Family = family(
+    "sluice_api_certificate_expiry_timestamp_seconds",
+    "When the API's certificate ends, in seconds since 1970.",
+);
 const INFO: Family = family("sluice_build_info", "Always 1; the labels tell what runs.");
 const UPTIME: Family = family("sluice_uptime_seconds", "Time since the start.");
 const EPOCH: Family = family(
@@ -197,6 +220,10 @@ const PEER_STATE: Family = family(
     "sluice_worker_peer_state",
     "0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present.",
 );
+const POINTERS: Family = family(
+    "sluice_worker_pointers",
+    "Tuples of sessions of which only the owner, another node, is known.",
+);
 const REPLICAS: Family = family(
     "sluice_worker_replica_sessions",
     "Copies of the peer's sessions, which sluice_worker_sessions includes.",
@@ -215,7 +242,8 @@ const DIGEST_AGE: Family = family(
 );
 const ROLES: Family = family(
     "sluice_worker_ha_roles",
-    "Groups of addresses, ways to the peer, routers that are lost: a bit each, see `WorkerCounter`.",
+    "Of worker 0: 1 if this node was told everything since it started (ha_joined), if it gave everything \
+     away (ha_away); of each worker: 1 if the others know all that it had said before it is to go (ha_passed).",
 );
 const EVENTS: Family = family(
     "sluice_worker_events_total",
@@ -232,6 +260,14 @@ const AGE: Family = family(
 const MAPPINGS: Family = family(
     "sluice_worker_nat_mappings",
     "Endpoint-independent NAT mappings that a worker has now.",
+);
+const CONTROLS: Family = family(
+    "sluice_worker_alg_controls",
+    "Control connections (FTP) that a worker watches now.",
+);
+const EXPECTED: Family = family(
+    "sluice_worker_alg_expected",
+    "Sessions that control connections announced, of all workers, that a worker expects now.",
 );
 const PERSISTENT: Family = family(
     "sluice_worker_persistent_clients",
@@ -277,18 +313,21 @@ fn worker(families: &mut Families, number: &str, worker: &WorkerStats) {
             WorkerCounter::Epoch => families.gauge(WORKER_EPOCH, alone, value),
             WorkerCounter::PeerState => families.gauge(PEER_STATE, alone, value),
             WorkerCounter::SessionsReplica => families.gauge(REPLICAS, alone, value),
+            WorkerCounter::HaPointers => families.gauge(POINTERS, alone, value),
             WorkerCounter::SessionsUntold => families.gauge(UNTOLD, alone, value),
             WorkerCounter::HaLag => families.gauge(LAG, alone, value),
             WorkerCounter::HaDigestAge => families.gauge(DIGEST_AGE, alone, value / MS),
+            // Sets of bits, which `roles` has by name.
             WorkerCounter::HaGroupsHeld
             | WorkerCounter::HaGroupsPeer
             | WorkerCounter::HaPaths
-            | WorkerCounter::HaGatewaysLost
-            | WorkerCounter::HaAway
-            | WorkerCounter::HaJoined => {
+            | WorkerCounter::HaGatewaysLost => {}
+            WorkerCounter::HaAway | WorkerCounter::HaPassed | WorkerCounter::HaJoined => {
                 families.gauge(ROLES, &[("worker", number), ("what", name)], value);
             }
             WorkerCounter::NatMappings => families.gauge(MAPPINGS, alone, value),
+            WorkerCounter::AlgControls => families.gauge(CONTROLS, alone, value),
+            WorkerCounter::AlgExpected => families.gauge(EXPECTED, alone, value),
             WorkerCounter::PersistentClients => families.gauge(PERSISTENT, alone, value),
             // The sum of a histogram, below.
             WorkerCounter::SessionMs => {}

@@ -5,6 +5,7 @@
 //! listens any more.
 
 mod echo;
+mod round;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::host;
 use echo::Echo;
+use round::Round;
 
 /// Longest nap between two looks at whether somebody still listens.
 const NAP: Duration = Duration::from_millis(100);
@@ -294,23 +296,34 @@ impl Runner {
         sent.map_err(|_| Gone)
     }
 
-    fn probe(
-        &self,
-        echo: &mut Echo,
-        sequence: u16,
-        hop: Option<u32>,
-        timeout_ms: u32,
-    ) -> Result<ProbeView, Gone> {
-        let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-        let gone = || self.lines.is_closed();
-        echo.ask(sequence, hop, until, &gone).ok_or(Gone)
+    /// One echo request, and what became of it.
+    fn probe(&self, echo: &mut Echo, sequence: u16, timeout: Duration) -> Result<ProbeView, Gone> {
+        let asked = match echo.send(sequence, None) {
+            Ok(asked) => asked,
+            Err(not_sent) => return Ok(not_sent),
+        };
+        let until = asked.begun + timeout;
+        let mut known = None;
+        while known.is_none() {
+            if self.lines.is_closed() {
+                return Err(Gone);
+            }
+            if Instant::now() >= until {
+                return Ok(asked.view(Answer::Timeout));
+            }
+            echo.listen([&asked].into_iter(), until, &mut |view| {
+                known.get_or_insert(view);
+            });
+        }
+        known.ok_or(Gone)
     }
 
     fn ping(&mut self, echo: &mut Echo, query: &PingQuery) -> Result<(), Gone> {
         let interval = Duration::from_millis(query.interval_ms.into());
+        let timeout = Duration::from_millis(query.timeout_ms.into());
         for sequence in 1..=query.count {
             let next = Instant::now() + interval;
-            let probe = self.probe(echo, sequence as u16, None, query.timeout_ms)?;
+            let probe = self.probe(echo, sequence as u16, timeout)?;
             self.say(probe)?;
             while sequence < query.count && Instant::now() < next {
                 if self.lines.is_closed() {
@@ -322,28 +335,33 @@ impl Runner {
         Ok(())
     }
 
+    /// Several hops at once, told of in their order.
     fn traceroute(&mut self, echo: &mut Echo, query: &TracerouteQuery) -> Result<(), Gone> {
-        let mut sequence = 0;
-        for hop in 1..=query.max_hops {
-            let mut end = false;
-            for _ in 0..query.probes {
-                sequence += 1;
-                let probe = self.probe(echo, sequence, Some(hop), query.timeout_ms)?;
-                match probe.answer {
-                    Answer::Reply => {
-                        self.summary.hops = Some(hop);
-                        end = true;
-                    }
-                    Answer::Unreachable | Answer::NotSent => end = true,
-                    Answer::TimeExceeded | Answer::Timeout => {}
+        let timeout = Duration::from_millis(query.timeout_ms.into());
+        let mut round = Round::new(query);
+        loop {
+            if self.lines.is_closed() {
+                return Err(Gone);
+            }
+            while let Some((sequence, hop)) = round.next() {
+                let sent = echo.send(sequence, Some(hop));
+                round.sent(sent);
+            }
+            while let Some(probe) = round.told() {
+                if probe.answer == Answer::Reply {
+                    self.summary.hops = probe.hop;
                 }
                 self.say(probe)?;
             }
-            if end {
-                break;
-            }
+            let Some(begun) = round.oldest() else {
+                return Ok(());
+            };
+            let mut known = Vec::new();
+            let asked = round.waiting();
+            echo.listen(asked, begun + timeout, &mut |view| known.push(view));
+            known.into_iter().for_each(|view| round.know(view));
+            round.expire(Instant::now(), timeout);
         }
-        Ok(())
     }
 }
 

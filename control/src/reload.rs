@@ -3,14 +3,22 @@
 use crate::compile::DeviceFacts;
 use crate::config::{Config, ConfigError, Device, Finding, Path, Step, System};
 
-const RESTART: &str = "restart Sluice to change it, or put it back";
+/// What makes a start read the file.
+const RESTART: &str = "put it into the file and restart Sluice, or leave it as it is";
+/// The same where a start goes by the state directory.
+const AT_RESTART: &str = "give at_restart=true and restart Sluice, or leave it as it is";
 
 /// Whether a process that was started with `running` (and devices as in `facts`) can go on with
-/// `new`.
+/// `new`. `lasting`: configurations are in a state directory, and a start goes by that.
 ///
 /// # Errors
-/// [`ConfigError`] names every key that would need a restart.
-pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<(), ConfigError> {
+/// [`ConfigError`] names every key that would need a restart, and how that is done.
+pub fn check(
+    running: &Config,
+    facts: &[DeviceFacts],
+    new: &Config,
+    lasting: bool,
+) -> Result<(), ConfigError> {
     let mut findings = Vec::new();
     system(&running.system, &new.system, &mut findings);
     if running.api != new.api {
@@ -42,17 +50,19 @@ pub fn check(running: &Config, facts: &[DeviceFacts], new: &Config) -> Result<()
     }
     devices(running, facts, new, &mut findings);
     if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(new.source.locate(findings))
+        return Ok(());
     }
+    for finding in &mut findings {
+        finding.remedy = if lasting { AT_RESTART } else { RESTART }.to_owned();
+    }
+    Err(new.source.locate(findings))
 }
 
 fn finding(keys: &[&str], found: String) -> Finding {
     Finding {
         path: keys.iter().map(|&key| Step::Key(key.to_owned())).collect(),
         found,
-        remedy: RESTART.to_owned(),
+        remedy: String::new(),
     }
 }
 
@@ -144,7 +154,7 @@ fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut
             findings.push(Finding {
                 path,
                 found: format!("differs from what {} was started with", now.name.as_str()),
-                remedy: RESTART.to_owned(),
+                remedy: String::new(),
             });
         }
         if now.mtu > facts.mtu {
@@ -156,7 +166,7 @@ fn devices(running: &Config, facts: &[DeviceFacts], new: &Config, findings: &mut
                     facts.mtu,
                     now.name.as_str()
                 ),
-                remedy: RESTART.to_owned(),
+                remedy: String::new(),
             });
         }
     }

@@ -7,6 +7,7 @@
 mod accounts;
 mod audit;
 mod clients;
+mod expiry;
 mod limits;
 mod secret;
 mod tls;
@@ -15,12 +16,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use accounts::{
-    Accounts, Denied, Identity, Login, MAX_PASSWORD, MIN_PASSWORD, NewToken, Refused, Role, Token,
-    User,
+    Access, Accounts, Area, Bearer, Denied, Done, Grant, Identity, Login, MAX_PASSWORD,
+    MIN_PASSWORD, NewToken, Refused, Role, Run, Scope, Token, User, WantedToken,
 };
-pub use audit::{Audit, Record};
+pub use audit::{Audit, Record, Search};
 pub use clients::{Clients, names};
-pub use limits::{Limits, Wait};
+pub use limits::{Limits, Wait, network};
 pub use tls::{Certificate, Tls, TlsError};
 
 use crate::config::Api;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,13 @@ use crate::controller::{
     Action, ActionError, Change, Committed, Controller, Duty, Handle, Outcome, PeerState, Target,
     Terms, What,
 };
-use crate::security::Security;
+use crate::security::{Audit, Record, Security};
 
 /// A running control thread. Stops when dropped.
 #[derive(Debug)]
 pub struct Service {
     handle: Handle,
+    audit: Arc<Audit>,
     config: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -43,6 +45,8 @@ impl Service {
             .enable_all()
             .build()?;
         let tls = security.tls.clone();
+        let audit = Arc::clone(&security.audit);
+        let controller = controller.with_audit(Arc::clone(&audit));
         let events = controller.events().clone();
         let logs = controller.logs().clone();
         let router = api::router(handle.clone(), events, logs, security);
@@ -62,6 +66,7 @@ impl Service {
         })?;
         Ok(Self {
             handle,
+            audit,
             config: config.to_owned(),
             stop: Some(stop),
             thread: Some(thread),
@@ -74,7 +79,7 @@ impl Service {
     }
 
     /// Reads the configuration file again and uses it, as SIGHUP asks for. What came of it is logged,
-    /// a line for everything that is wrong.
+    /// a line for everything that is wrong, and written into the audit log.
     ///
     /// # Errors
     /// [`ActionError`]; the configuration in use is kept.
@@ -94,6 +99,14 @@ impl Service {
                 };
                 self.handle.call_blocking(Action::Change(Box::new(change)))
             });
+        let status = match &outcome {
+            Ok(Outcome::Committed(committed)) if !committed.in_force => 202,
+            Ok(_) => 200,
+            Err(why) => api::Problem::from(why.clone()).status,
+        };
+        let file = self.config.display().to_string();
+        let record = Record::new("SIGHUP", String::new(), "RELOAD", &file, status);
+        self.audit.done(record);
         match outcome {
             Ok(Outcome::Committed(committed)) => {
                 if !committed.in_force {
@@ -135,15 +148,16 @@ impl Service {
         while Instant::now() < end {
             match self.handle.call_blocking(Action::Ha) {
                 Ok(Outcome::Ha(Some(ha))) if ha.away => {
-                    tracing::info!("the other appliance has everything");
+                    tracing::info!("other appliances have everything");
                     return;
                 }
-                Ok(Outcome::Ha(Some(ha))) if ha.peer_state != PeerState::Dead => {}
+                Ok(Outcome::Ha(Some(ha)))
+                    if ha.peers.iter().any(|peer| peer.state != PeerState::Dead) => {}
                 _ => return,
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        tracing::warn!("the other appliance did not take everything in time");
+        tracing::warn!("other appliances did not take everything in time");
     }
 
     /// Stops the thread and waits for it.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::config::{Config, ConfigError, Source};
-use crate::store::{Directory, Store, StoreError};
+use crate::controller::keep_tags;
+use crate::store::{Directory, FAILED, Revision, Store, StoreError};
 
 /// What a controller begins with.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Startup {
     pub config: Config,
     /// What to go back to, if that is on trial.
     pub before: Option<Config>,
+    /// What was on trial, and is given up because its time was over, or it cannot be used.
+    pub given_up: Option<Revision>,
     /// Where configurations are kept.
     pub store: Store,
     /// The state directory.
@@ -57,17 +60,49 @@ impl Startup {
             directory: directory.display().to_string(),
             reason,
         };
-        let disk = Directory::open(directory).map_err(|why| failed(why.to_string()))?;
+        let mut disk = Directory::open(directory).map_err(|why| failed(why.to_string()))?;
+        keep_tags(&mut disk).map_err(|why| failed(why.to_string()))?;
         let mut store =
             Store::open(Box::new(disk.clone())).map_err(|why| failed(why.to_string()))?;
         let refused = |why: StoreError| failed(why.to_string());
         if store.running().is_none() || take_file {
             // A trial of before has nothing to go back to any more.
             store.end_trial().map_err(refused)?;
+            store.put_away().map_err(refused)?;
+            store.drop_next().map_err(refused)?;
             return Self::from_file(file, store, Some(disk));
         }
-        if store.trial().is_some_and(|trial| trial.left_ms() == 0) {
+        if let Some(failed) = store.put_away().map_err(refused)? {
+            tracing::error!(
+                author = failed.author,
+                "no start came to its end with the configuration that waited for it, and the one before is \
+                 used; the other one is in {FAILED}"
+            );
+        }
+        if let Some(text) = store.take_next().map_err(refused)? {
+            let mut source = Source::toml(text);
+            source.name = format!("{}, what waited for this start", directory.display());
+            match Config::read(source) {
+                Ok(config) => {
+                    return Ok(Self {
+                        config,
+                        before: None,
+                        given_up: None,
+                        store,
+                        directory: Some(disk),
+                        origin: "what waited for this start".to_owned(),
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what waited for this start cannot be used");
+                    store.put_away().map_err(refused)?;
+                }
+            }
+        }
+        let mut given_up = None;
+        if let Some(trial) = store.trial().filter(|trial| trial.left_ms() == 0) {
             tracing::warn!("a commit was not confirmed in time, and is undone");
+            given_up = Some(trial.revision.clone());
             store.end_trial().map_err(refused)?;
         }
         let running = store.running().map_or(0, |running| running.number);
@@ -77,13 +112,15 @@ impl Startup {
             Config::read(source).map_err(StartupError::Config)
         };
         let config = read(&store, running)?;
-        let trial = store.trial().map(|trial| trial.revision.number);
-        if let Some(number) = trial {
+        let trial = store.trial().map(|trial| trial.revision.clone());
+        if let Some(revision) = trial {
+            let number = revision.number;
             match read(&store, number) {
                 Ok(tried) => {
                     return Ok(Self {
                         config: tried,
                         before: Some(config),
+                        given_up,
                         store,
                         directory: Some(disk),
                         origin: format!("revision {number}, which is to be confirmed"),
@@ -91,6 +128,7 @@ impl Startup {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the commit on trial cannot be used, and is undone");
+                    given_up = Some(revision);
                     store.end_trial().map_err(refused)?;
                 }
             }
@@ -99,14 +137,15 @@ impl Startup {
             && given.text != config.to_toml()
         {
             tracing::info!(
-                "{} differs from revision {running}, which is in use; SIGHUP takes it, and so does \
-                 a start with --take-file",
+                "{} differs from revision {running}, which is in use; a start with --take-file takes it, \
+                 and SIGHUP where it changes nothing that needs a restart",
                 file.display()
             );
         }
         Ok(Self {
             config,
             before: None,
+            given_up,
             store,
             directory: Some(disk),
             origin: format!("revision {running}"),
@@ -134,6 +173,7 @@ impl Startup {
         Ok(Self {
             config,
             before: None,
+            given_up: None,
             store,
             directory,
             origin: file.display().to_string(),
@@ -208,6 +248,7 @@ mod tests {
             second.before.map(|before| before.to_toml()).as_deref(),
             Some(WHOLE)
         );
+        assert_eq!(second.given_up, None);
         let mut store = second.store;
         drop(second.directory);
         store.end_trial().expect("room");
@@ -218,6 +259,9 @@ mod tests {
             (third.config.to_toml().as_str(), third.before.is_none()),
             (WHOLE, true)
         );
+        let given_up = third.given_up.as_ref();
+        let given_up = given_up.map(|it| (it.number, it.author.as_str()));
+        assert_eq!(given_up, Some((3, "ann")), "it is told of");
         drop(third);
         let mut wrong = place.start(false).expect("a good store");
         wrong
@@ -225,10 +269,34 @@ mod tests {
             .begin_trial("ann", "", "[system]", 600)
             .expect("room");
         drop(wrong);
-        assert_eq!(
-            place.start(false).expect("the one before").config.to_toml(),
-            WHOLE
-        );
+        let last = place.start(false).expect("the one before");
+        assert_eq!(last.config.to_toml(), WHOLE);
+        assert!(last.given_up.is_some());
+    }
+
+    #[test]
+    fn what_waits_for_a_start_is_used_by_it_and_given_up_if_it_fails() {
+        let place = Place::new();
+        let mut first = place.start(false).expect("a good file");
+        first.store.set_next("ann", "", &changed(6)).expect("room");
+        drop(first);
+        let second = place.start(false).expect("a good store");
+        assert_eq!(second.config.to_toml(), changed(6));
+        // It comes to no end.
+        drop(second);
+        let mut third = place.start(false).expect("the one before");
+        assert_eq!(third.config.to_toml(), WHOLE);
+        third.store.set_next("ann", "", "[system]").expect("room");
+        drop(third);
+        let mut fourth = place.start(false).expect("the one before");
+        assert_eq!(fourth.config.to_toml(), WHOLE);
+        fourth.store.set_next("ann", "", &changed(6)).expect("room");
+        drop(fourth);
+        let mut fifth = place.start(false).expect("a good store");
+        fifth.store.keep_next().expect("room");
+        drop(fifth);
+        let sixth = place.start(false).expect("a good store");
+        assert_eq!(sixth.config.to_toml(), changed(6));
     }
 
     #[test]

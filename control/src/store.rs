@@ -9,10 +9,13 @@
 //! | `revision-N.toml` | the history, the running one included |
 //! | `trial.toml` | a commit that is not confirmed yet; taking it out is the moment of its end |
 //!
+//! `next` has those of a configuration that waits for the next start.
+//!
 //! Every file is replaced whole (written beside, synced, renamed, directory synced), so a power cut
 //! leaves the old or the new one. What a commit left half done is put in order by the next start.
 
 mod disk;
+mod next;
 #[cfg(test)]
 pub(crate) mod power_cut;
 mod revision;
@@ -23,6 +26,7 @@ use std::collections::VecDeque;
 use std::io;
 
 pub use disk::{Directory, Disk, Memory, UNFINISHED, replace};
+pub use next::FAILED;
 pub use revision::{Revision, Trial};
 
 /// Revisions that are kept.
@@ -62,6 +66,9 @@ pub struct Store {
     /// The running one last. Empty before the first commit.
     history: VecDeque<Revision>,
     trial: Option<Trial>,
+    /// What waits for the next start, and what this one was tried with.
+    next: Option<Revision>,
+    starting: Option<Revision>,
     /// The highest number that was given out.
     last: u64,
 }
@@ -85,6 +92,8 @@ impl Store {
             disk,
             history: VecDeque::new(),
             trial: None,
+            next: None,
+            starting: None,
             last: 0,
         };
         store.recover()?;
@@ -97,6 +106,8 @@ impl Store {
             disk: Box::new(Memory::default()),
             history: VecDeque::new(),
             trial: None,
+            next: None,
+            starting: None,
             last: 0,
         }
     }
@@ -273,7 +284,7 @@ impl Store {
                 _ => self.take_out(TRIAL)?,
             }
         }
-        Ok(())
+        self.recover_next(&files)
     }
 }
 

@@ -46,22 +46,31 @@ pub(crate) fn access(
             name,
             role,
             password_file,
+            dry_run,
         }) => {
             let mut body = json!({ "role": role });
             if let Some(file) = password_file {
                 body["password"] = json!(secret(Some(file))?);
             }
-            let answer = send(Method::PUT, &format!("/users/{}", escaped(name)), body)?;
-            (answer, format!("{name} is {role}"))
-        }
-        Access::User(UserCommand::Delete { name }) => {
             let path = format!("/users/{}", escaped(name));
-            let answer = client.send(&Method::DELETE, &path, &[], None)?;
-            (answer, format!("{name} is out"))
+            let body = Some(Body::json(&body));
+            let answer = client.send(&Method::PUT, &path, &trial(*dry_run), body)?;
+            let said = match answer["result"].as_str() {
+                Some("valid") => format!("{name} would be {role}"),
+                Some("no_change") => format!("{name} is {role} already"),
+                _ => format!("{name} is {role}"),
+            };
+            (answer, said)
+        }
+        Access::User(UserCommand::Delete { name, dry_run }) => {
+            let path = format!("/users/{}", escaped(name));
+            let answer = client.send(&Method::DELETE, &path, &trial(*dry_run), None)?;
+            (answer, format!("{name} {} out", is(*dry_run)))
         }
         Access::Token(TokenCommand::Make {
             name,
             role,
+            scope,
             user,
             days,
         }) => {
@@ -69,26 +78,39 @@ pub(crate) fn access(
             if let Some(user) = user {
                 body["user"] = json!(user);
             }
+            if !scope.is_empty() {
+                body["scope"] = json!(scope);
+            }
             let answer = send(Method::POST, "/tokens", body)?;
             let token = text(&answer, "token");
             (answer, token)
         }
-        Access::Token(TokenCommand::Revoke { id }) => {
+        Access::Token(TokenCommand::Revoke { id, dry_run }) => {
             let path = format!("/tokens/{}", escaped(id));
-            let answer = client.send(&Method::DELETE, &path, &[], None)?;
-            (answer, format!("{id} is revoked"))
+            let answer = client.send(&Method::DELETE, &path, &trial(*dry_run), None)?;
+            (answer, format!("{id} {} revoked", is(*dry_run)))
         }
-        Access::Certificate(Certificate::Set { certificate, key }) => {
+        Access::Certificate(Certificate::Set {
+            certificate,
+            key,
+            dry_run,
+        }) => {
             let body = json!({ "certificate": read(certificate)?, "key": read(key)? });
-            let answer = send(Method::PUT, "/tls", body)?;
-            let said = format!("in use, SHA-256 {}", text(&answer, "sha256"));
+            let body = Some(Body::json(&body));
+            let answer = client.send(&Method::PUT, "/tls", &trial(*dry_run), body)?;
+            let state = if *dry_run { "can be used" } else { "in use" };
+            let said = format!("{state}, SHA-256 {}", text(&answer, "sha256"));
             (answer, said)
         }
         Access::Certificate(Certificate::Ask {
             authorities,
             required,
+            crls,
         }) => {
-            let body = json!({ "authorities": read(authorities)?, "required": required });
+            let mut body = json!({ "authorities": read(authorities)?, "required": required });
+            if let Some(crls) = crls {
+                body["crls"] = json!(read(crls)?);
+            }
             let answer = send(Method::PUT, "/tls/clients", body)?;
             (answer, "clients are asked for certificates".to_owned())
         }
@@ -102,6 +124,15 @@ pub(crate) fn access(
         false => writeln!(out, "{said}")?,
     }
     Ok(())
+}
+
+fn trial(dry_run: bool) -> Vec<(&'static str, String)> {
+    let given = dry_run.then(|| ("dry_run", "true".to_owned()));
+    given.into_iter().collect()
+}
+
+fn is(dry_run: bool) -> &'static str {
+    if dry_run { "would be" } else { "is" }
 }
 
 fn text(answer: &Value, key: &str) -> String {

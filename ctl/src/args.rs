@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod access;
+mod audit;
 mod sessions;
 mod tools;
 
@@ -10,8 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use access::{Access, Certificate, TokenCommand, UserCommand};
+pub(crate) use audit::Audit;
 pub(crate) use sessions::{SessionFilter, Sessions};
-pub(crate) use tools::{Capture, Captures, Connectivity, Ping, Trace, Traceroute};
+pub(crate) use tools::{Capture, CaptureSpec, Captures, Connectivity, Ping, Trace, Traceroute};
 
 const AFTER: &str = "\
 Examples:
@@ -98,7 +100,7 @@ pub(crate) enum Command {
     },
     /// Capture packets, to a file or a pipe
     Capture(Capture),
-    /// Captures that were begun by the API or the console
+    /// Captures that are kept by the appliance: begin, list, read, stop or delete them
     #[command(subcommand)]
     Captures(Captures),
     /// Say what would become of a packet, and why
@@ -200,6 +202,9 @@ pub(crate) enum Show {
         /// How many to show at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Packets, bytes, worker and owner as well
+        #[arg(long)]
+        wide: bool,
     },
     /// The other appliance, and what would be lost if this one died
     Ha,
@@ -207,8 +212,15 @@ pub(crate) enum Show {
     Stats,
     /// All counters, as Prometheus reads them
     Metrics,
-    /// What happened
-    Events,
+    /// What happened, oldest first
+    Events {
+        /// Only those after this one, by its number
+        #[arg(long, value_name = "ID")]
+        after: Option<u64>,
+        /// How many to show at most
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
     /// The latest log lines
     Logs {
         /// error, warn, info, debug or trace: this and all that is worse
@@ -237,16 +249,35 @@ pub(crate) enum Show {
     ClientCertificates,
     /// Who did what
     Audit {
-        /// How many records
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
+        #[command(flatten)]
+        records: Audit,
     },
     /// The description of the API (OpenAPI)
     Openapi,
     /// What ARP and neighbour discovery found
-    Neighbours,
+    Neighbours {
+        /// Behind this port
+        #[arg(long)]
+        port: Option<String>,
+        /// With this address, or in this network
+        #[arg(long)]
+        address: Option<String>,
+        /// reachable, stale, resolving, failed or static
+        #[arg(long)]
+        state: Option<String>,
+    },
     /// Connected networks and static routes
-    Routes,
+    Routes {
+        /// By this port
+        #[arg(long)]
+        port: Option<String>,
+        /// To networks that hold this address or network, or are parts of it
+        #[arg(long)]
+        to: Option<String>,
+        /// By this router, or one of this network
+        #[arg(long)]
+        via: Option<String>,
+    },
     /// Who takes new sessions of virtual servers: priority groups, backup pool, sorry server, redirect
     Tiers {
         /// Of this virtual server
@@ -262,6 +293,12 @@ pub(crate) enum Show {
         /// Of the history
         #[arg(long, conflicts_with_all = ["part", "candidate"])]
         revision: Option<u64>,
+        /// What waits for the next start
+        #[arg(long, conflicts_with_all = ["part", "candidate", "revision"])]
+        next: bool,
+        /// Print its ETag alone, for --if-match of a change
+        #[arg(long, conflicts_with = "revision")]
+        etag: bool,
     },
     /// The history of the configuration
     Revisions,
@@ -269,6 +306,9 @@ pub(crate) enum Show {
     Diff {
         /// A revision; without one, your candidate
         revision: Option<u64>,
+        /// What waits for the next start
+        #[arg(long, conflicts_with = "revision")]
+        next: bool,
     },
 }
 
@@ -295,6 +335,15 @@ pub(crate) struct How {
     /// Change your candidate instead of what is in use
     #[arg(long, conflicts_with = "confirm")]
     pub(crate) candidate: bool,
+    /// Use it from the next start on: for what a running Sluice cannot follow
+    #[arg(long, conflicts_with_all = ["confirm", "candidate"])]
+    pub(crate) at_restart: bool,
+    /// Only if it still is what `show config PART --etag` named so
+    #[arg(long, value_name = "ETAG")]
+    pub(crate) if_match: Option<String>,
+    /// Only if it is not there yet
+    #[arg(long, conflicts_with = "if_match")]
+    pub(crate) if_absent: bool,
 }
 
 /// Changes of the configuration.
@@ -370,7 +419,11 @@ pub(crate) enum Change {
         file: Option<PathBuf>,
     },
     /// Forget the candidate
-    Discard,
+    Discard {
+        /// Forget what waits for the next start instead
+        #[arg(long)]
+        next: bool,
+    },
     /// Use the candidate
     Commit {
         /// Why; kept in the history
@@ -382,6 +435,9 @@ pub(crate) enum Change {
         /// Undo it after so many seconds, unless `sluicectl confirm` comes before
         #[arg(long, value_name = "SECONDS")]
         confirm: Option<u32>,
+        /// Use it from the next start on: for what a running Sluice cannot follow
+        #[arg(long, conflicts_with = "confirm")]
+        at_restart: bool,
     },
     /// Keep what is on trial
     Confirm,

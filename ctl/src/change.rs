@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use ureq::http::Method;
 
 use crate::args::{Change, How};
-use crate::client::{Body, Client, Failure, escaped, read};
+use crate::client::{Body, Client, Condition, Failure, escaped, read};
 use crate::table::{cell, list, number};
 
 /// Whatever changes the configuration.
@@ -24,7 +24,13 @@ pub(crate) fn change(
         Change::Set { part, values, how } => {
             let body = Body::json(&object(values)?);
             let path = format!("/config{}", path_of(part)?);
-            client.send(&Method::PATCH, &path, &query(how), Some(body))
+            send(
+                client,
+                &Method::PATCH,
+                (&path, &query(how)),
+                how,
+                Some(body),
+            )
         }
         Change::Put {
             part,
@@ -38,11 +44,11 @@ pub(crate) fn change(
             if let Some(position) = position {
                 query.push(("position", position.clone()));
             }
-            client.send(&Method::PUT, &path, &query, Some(body))
+            send(client, &Method::PUT, (&path, &query), how, Some(body))
         }
         Change::Delete { part, how } => {
             let path = format!("/config{}", path_of(part)?);
-            client.send(&Method::DELETE, &path, &query(how), None)
+            send(client, &Method::DELETE, (&path, &query(how)), how, None)
         }
         Change::Apply { file, how } => {
             let text = contents(file)?;
@@ -50,14 +56,26 @@ pub(crate) fn change(
                 kind: "application/toml",
                 text,
             };
-            client.send(&Method::PUT, "/config", &query(how), Some(body))
+            send(
+                client,
+                &Method::PUT,
+                ("/config", &query(how)),
+                how,
+                Some(body),
+            )
         }
         Change::Merge { file, how } => {
             let body = Body {
                 kind: "application/merge-patch+json",
                 text: contents(file)?,
             };
-            client.send(&Method::PATCH, "/config", &query(how), Some(body))
+            send(
+                client,
+                &Method::PATCH,
+                ("/config", &query(how)),
+                how,
+                Some(body),
+            )
         }
         Change::Begin { file } => {
             let body = file.as_deref().map(contents).transpose()?;
@@ -67,17 +85,22 @@ pub(crate) fn change(
             });
             client.send(&Method::PUT, "/candidate", &[], body)
         }
-        Change::Discard => client.send(&Method::DELETE, "/candidate", &[], None),
+        Change::Discard { next } => {
+            let path = if *next { "/next" } else { "/candidate" };
+            client.send(&Method::DELETE, path, &[], None)
+        }
         Change::Commit {
             comment,
             dry_run,
             confirm,
+            at_restart,
         } => {
             let how = How {
                 comment: comment.clone(),
                 dry_run: *dry_run,
                 confirm: *confirm,
-                candidate: false,
+                at_restart: *at_restart,
+                ..How::default()
             };
             client.send(&Method::POST, "/candidate/commit", &query(&how), None)
         }
@@ -85,7 +108,7 @@ pub(crate) fn change(
         Change::Revert => client.send(&Method::POST, "/config/revert", &[], None),
         Change::Rollback { revision, how } => {
             let path = format!("/config/revisions/{revision}/rollback");
-            client.send(&Method::POST, &path, &query(how), None)
+            send(client, &Method::POST, (&path, &query(how)), how, None)
         }
     }?;
     if as_json {
@@ -113,7 +136,28 @@ fn set_state(client: &Client, server: &str, state: Value, how: &How) -> Result<V
     };
     let path = format!("/config/pool/{}/server/{}", escaped(pool), escaped(name));
     let body = Body::json(&json!({ "state": state }));
-    client.send(&Method::PATCH, &path, &query(how), Some(body))
+    send(
+        client,
+        &Method::PATCH,
+        (&path, &query(how)),
+        how,
+        Some(body),
+    )
+}
+
+/// Sends a change under its condition.
+fn send(
+    client: &Client,
+    method: &Method,
+    place: (&str, &[(&str, String)]),
+    how: &How,
+    body: Option<Body>,
+) -> Result<Value, Failure> {
+    let condition = match &how.if_match {
+        Some(tag) => Some(Condition::Is(tag)),
+        None => how.if_absent.then_some(Condition::Absent),
+    };
+    client.send_if(method, place, condition, body)
 }
 
 fn query(how: &How) -> Vec<(&'static str, String)> {
@@ -124,7 +168,11 @@ fn query(how: &How) -> Vec<(&'static str, String)> {
     if let Some(seconds) = how.confirm {
         query.push(("confirm_seconds", seconds.to_string()));
     }
-    for (key, given) in [("dry_run", how.dry_run), ("candidate", how.candidate)] {
+    for (key, given) in [
+        ("dry_run", how.dry_run),
+        ("candidate", how.candidate),
+        ("at_restart", how.at_restart),
+    ] {
         if given {
             query.push((key, "true".to_owned()));
         }
@@ -132,7 +180,7 @@ fn query(how: &How) -> Vec<(&'static str, String)> {
     query
 }
 
-/// `pool/web/server/web1` as the API has it. The slash of a route's network is part of its name.
+/// `pool/web/server/web1` as the API has it. The slash of a network is part of its name.
 pub(crate) fn path_of(part: &str) -> Result<String, Failure> {
     let part = part.trim_matches('/');
     if part.is_empty() {
@@ -142,10 +190,16 @@ pub(crate) fn path_of(part: &str) -> Result<String, Failure> {
     if let Some(network) = part.strip_prefix("route/") {
         return Ok(format!("/route/{}", escaped(network)));
     }
-    let segments = part
-        .split('/')
-        .map(|segment| format!("/{}", escaped(segment)));
-    Ok(segments.collect())
+    let segments = |part: &str| -> String {
+        let segments = part.split('/');
+        segments.map(|one| format!("/{}", escaped(one))).collect()
+    };
+    if let Some((list, network)) = part.split_once("/networks/")
+        && list.starts_with("list/")
+    {
+        return Ok(format!("{}/networks/{}", segments(list), escaped(network)));
+    }
+    Ok(segments(part))
 }
 
 /// `KEY=VALUE` as an object. What is not JSON is text.
@@ -164,7 +218,10 @@ fn object(values: &[String]) -> Result<Value, Failure> {
 /// What became of a change, for people.
 fn report(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
     let result = answer["result"].as_str().unwrap_or("done");
-    let mut said = result.replace('_', " ");
+    let mut said = match result {
+        "at_restart" => "waits for the next start; in use stays".to_owned(),
+        result => result.replace('_', " "),
+    };
     if let Some(revision) = answer["revision"].as_u64() {
         said += &format!(", revision {revision}");
     }
@@ -211,6 +268,10 @@ mod tests {
             ("/tcp/", "/tcp"),
             ("route/10.0.0.0/8", "/route/10.0.0.0%2F8"),
             ("firewall/rule/a b", "/firewall/rule/a%20b"),
+            (
+                "list/bad/networks/10.0.0.0/8",
+                "/list/bad/networks/10.0.0.0%2F8",
+            ),
         ] {
             assert_eq!(path_of(part).expect("a part"), path);
         }

@@ -21,6 +21,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// What Prometheus reads; the one path that is not below `/api/v1`.
 pub(crate) const METRICS: &str = "/metrics";
+/// Items of a page, where there are many to be read.
+const PAGE: usize = 1000;
 /// Where a token may be, besides a file.
 const TOKEN: &str = "SLUICE_TOKEN";
 
@@ -87,6 +89,24 @@ impl Body {
     }
 }
 
+/// What must be so for a change to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Condition<'a> {
+    /// It still is what had this `ETag`.
+    Is(&'a str),
+    /// It is not there.
+    Absent,
+}
+
+/// A request, but for method and body.
+struct Asked<'a> {
+    path: &'a str,
+    query: &'a [(&'a str, String)],
+    /// Media type of the answer.
+    wanted: &'a str,
+    condition: Option<Condition<'a>>,
+}
+
 /// One appliance.
 pub(crate) struct Client {
     agent: Agent,
@@ -144,12 +164,59 @@ impl Client {
 
     /// Reads JSON.
     pub(crate) fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
-        json(&self.call(&Method::GET, path, query, "application/json", None)?)
+        let asked = Asked {
+            path,
+            query,
+            wanted: "application/json",
+            condition: None,
+        };
+        json(&self.call(&Method::GET, &asked, None)?.0)
+    }
+
+    /// Reads a list that comes in pages, whole: the last page, with the items of all.
+    pub(crate) fn pages(
+        &self,
+        path: &str,
+        query: &[(&'static str, String)],
+        key: &str,
+    ) -> Result<Value, Failure> {
+        let (mut items, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", PAGE.to_string()));
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query)?;
+            if let Some(more) = page[key].as_array_mut() {
+                items.append(more);
+            }
+            cursor = page["next"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                page[key] = Value::Array(items);
+                return Ok(page);
+            }
+        }
     }
 
     /// Reads text of this media type, as it is.
     pub(crate) fn text(&self, path: &str, kind: &str) -> Result<String, Failure> {
-        self.call(&Method::GET, path, &[], kind, None)
+        let asked = Asked {
+            path,
+            query: &[],
+            wanted: kind,
+            condition: None,
+        };
+        Ok(self.call(&Method::GET, &asked, None)?.0)
+    }
+
+    /// The `ETag` of what is there; empty if it has none.
+    pub(crate) fn tag(&self, path: &str, query: &[(&str, String)]) -> Result<String, Failure> {
+        let asked = Asked {
+            path,
+            query,
+            wanted: "*/*",
+            condition: None,
+        };
+        Ok(self.call(&Method::GET, &asked, None)?.1)
     }
 
     /// Has something done, and gives the answer, if there is one.
@@ -160,7 +227,24 @@ impl Client {
         query: &[(&str, String)],
         body: Option<Body>,
     ) -> Result<Value, Failure> {
-        let answer = self.call(method, path, query, "application/json", body)?;
+        self.send_if(method, (path, query), None, body)
+    }
+
+    /// The same, if a condition holds.
+    pub(crate) fn send_if(
+        &self,
+        method: &Method,
+        (path, query): (&str, &[(&str, String)]),
+        condition: Option<Condition<'_>>,
+        body: Option<Body>,
+    ) -> Result<Value, Failure> {
+        let asked = Asked {
+            path,
+            query,
+            wanted: "application/json",
+            condition,
+        };
+        let (answer, _) = self.call(method, &asked, body)?;
         match answer.is_empty() {
             true => Ok(Value::Null),
             false => json(&answer),
@@ -174,7 +258,13 @@ impl Client {
         query: &[(&str, String)],
         kind: &str,
     ) -> Result<impl BufRead + use<>, Failure> {
-        let request = self.request(&Method::GET, path, query, kind, None);
+        let asked = Asked {
+            path,
+            query,
+            wanted: kind,
+            condition: None,
+        };
+        let request = self.request(&Method::GET, &asked, None);
         let request = request.body(()).map_err(|why| self.failed(&why))?;
         self.endless(self.endless.run(request))
     }
@@ -186,7 +276,13 @@ impl Client {
         body: Body,
         kind: &str,
     ) -> Result<impl BufRead + use<>, Failure> {
-        let request = self.request(&Method::POST, path, &[], kind, Some(body.kind));
+        let asked = Asked {
+            path,
+            query: &[],
+            wanted: kind,
+            condition: None,
+        };
+        let request = self.request(&Method::POST, &asked, Some(body.kind));
         let request = request.body(body.text).map_err(|why| self.failed(&why))?;
         self.endless(self.endless.run(request))
     }
@@ -212,11 +308,15 @@ impl Client {
     fn request(
         &self,
         method: &Method,
-        path: &str,
-        query: &[(&str, String)],
-        wanted: &str,
+        asked: &Asked<'_>,
         kind: Option<&str>,
     ) -> ureq::http::request::Builder {
+        let Asked {
+            path,
+            query,
+            wanted,
+            condition,
+        } = *asked;
         let root = if path == METRICS { "" } else { "/api/v1" };
         let mut uri = format!("{}{root}{path}", self.url);
         for (at, (key, value)) in query.iter().enumerate() {
@@ -233,7 +333,11 @@ impl Client {
         if let Some(kind) = kind {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        request
+        match condition {
+            None => request,
+            Some(Condition::Is(tag)) => request.header(header::IF_MATCH, quoted(tag)),
+            Some(Condition::Absent) => request.header(header::IF_NONE_MATCH, "*"),
+        }
     }
 
     fn failed(&self, why: &dyn std::fmt::Display) -> Failure {
@@ -243,22 +347,16 @@ impl Client {
         }
     }
 
+    /// The answer, and its `ETag`.
     fn call(
         &self,
         method: &Method,
-        path: &str,
-        query: &[(&str, String)],
-        wanted: &str,
+        asked: &Asked<'_>,
         body: Option<Body>,
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, String), Failure> {
         let failed = |why: String| self.failed(&why);
-        let request = self.request(
-            method,
-            path,
-            query,
-            wanted,
-            body.as_ref().map(|body| body.kind),
-        );
+        let kind = body.as_ref().map(|body| body.kind);
+        let request = self.request(method, asked, kind);
         let answer = match body {
             None if matches!(*method, Method::GET | Method::DELETE) => {
                 let request = request.body(()).map_err(|why| failed(why.to_string()))?;
@@ -275,7 +373,9 @@ impl Client {
         let text = answer.body_mut().read_to_string();
         let text = text.map_err(|why| failed(why.to_string()))?;
         if status < 400 {
-            return Ok(text);
+            let tag = answer.headers().get(header::ETAG);
+            let tag = tag.and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+            return Ok((text, tag.to_owned()));
         }
         Err(Failure::Refused {
             status,
@@ -316,6 +416,14 @@ pub(crate) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
+/// An `ETag` as a header has it; `*` stands for any.
+fn quoted(tag: &str) -> String {
+    match tag.starts_with('"') || tag == "*" {
+        true => tag.to_owned(),
+        false => format!("\"{tag}\""),
+    }
+}
+
 fn json(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|why| Failure::Refused {
         status: 502,
@@ -336,9 +444,12 @@ fn problem(status: u16, text: &str) -> String {
         said += &format!(": {detail}");
     }
     for fault in faults.into_iter().flatten() {
-        let path = word(fault, "path").unwrap_or_default();
         let detail = word(fault, "detail").unwrap_or_default();
-        said += &format!("\n  {path}: {detail}");
+        // What is wrong with a query names its parameter itself, and is nowhere in the configuration.
+        said += &match word(fault, "path").filter(|path| !path.is_empty()) {
+            Some(path) => format!("\n  {path}: {detail}"),
+            None => format!("\n  {detail}"),
+        };
         if let Some(remedy) = word(fault, "remedy") {
             said += &format!("; {remedy}");
         }

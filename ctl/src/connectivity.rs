@@ -1,5 +1,6 @@
 //! `sluicectl connectivity`: steps as they come.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
@@ -30,10 +31,12 @@ pub(crate) fn test(
     if let Some(ms) = what.wait_ms {
         query["timeout_ms"] = json!(ms);
     }
-    if !as_json {
-        row(out, ["verdict", "of", "step", "ms", "found"])?;
-    }
+    // Behind a refusal there is nothing to have a head.
+    let headed = Cell::new(false);
     let shown = |step: &Value, out: &mut dyn Write| {
+        if !headed.replace(true) {
+            row(out, ["verdict", "of", "step", "ms", "found"])?;
+        }
         let ms = step["ms"].as_f64().map(|ms| format!("{ms:.1}"));
         let [verdict, name, text] = ["verdict", "step", "text"].map(|key| cell(&step[key]));
         let ms = ms.unwrap_or_default();
@@ -50,7 +53,7 @@ pub(crate) fn test(
         let seconds = summary["ms"].as_f64().unwrap_or_default() / 1000.0;
         writeln!(
             out,
-            "{ok} ok, {warnings} warnings, {failed} failed, {skipped} skipped, in {seconds:.1} s"
+            "{ok} ok, {warnings} warned, {failed} failed, {skipped} skipped, in {seconds:.1} s"
         )?;
     }
     match (failed, ok + warnings) {

@@ -18,6 +18,16 @@ const COLUMNS: &[Column] = &[
     ("HELD BY", false),
 ];
 
+/// Of the table of other nodes.
+const PEERS: &[Column] = &[
+    ("NODE", true),
+    ("STATE", false),
+    ("HA LINK", false),
+    ("WITNESS", false),
+    ("UNTOLD", true),
+    ("LAG", true),
+];
+
 /// Asks an appliance to go away, or to come back.
 pub(crate) fn hand_over(
     client: &Client,
@@ -50,9 +60,14 @@ pub(crate) fn show(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         Some(false) => "DOWN",
         None => "none",
     };
+    let peers: Vec<&Value> = list(answer, "peers").collect();
+    let others = peers.iter().map(|peer| {
+        let (node, state) = (cell(&peer["node"]), cell(&peer["state"]));
+        format!("node {node} is {state}")
+    });
     writeln!(
         out,
-        "node {}, {}{}; node {} is {}",
+        "node {}, {}{}; {}",
         text("node"),
         text("duty"),
         if answer["away"] == true {
@@ -60,8 +75,7 @@ pub(crate) fn show(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         } else {
             ""
         },
-        text("peer"),
-        text("peer_state"),
+        others.collect::<Vec<_>>().join(", "),
     )?;
     writeln!(
         out,
@@ -69,19 +83,44 @@ pub(crate) fn show(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         works("ha_link"),
         works("witness")
     )?;
+    let pointers = match answer["pointers"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(pointers) => format!(", {pointers} pointers"),
+    };
     writeln!(
         out,
-        "{} sessions would be lost if this node died now; lag {} frames; {} own, {} copies",
+        "{} sessions would be lost if this node died now; lag {} frames; {} own, {} copies{pointers}",
         text("sessions_untold"),
         text("lag"),
         text("sessions_own"),
         text("sessions_replica"),
     )?;
+    if peers.len() > 1 {
+        let rows = peers.iter().map(|peer| {
+            let works = |key: &str| match peer[key].as_bool() {
+                Some(true) => "works",
+                Some(false) => "DOWN",
+                None => "none",
+            };
+            vec![
+                cell(&peer["node"]),
+                cell(&peer["state"]),
+                works("ha_link").to_owned(),
+                works("witness").to_owned(),
+                cell(&peer["sessions_untold"]),
+                cell(&peer["lag"]),
+            ]
+        });
+        table(PEERS, rows, out)?;
+    }
     let holder = |group: &Value| match (group["held_here"] == true, group["held_by_peer"] == true) {
-        (true, true) => "BOTH",
-        (true, false) => "this node",
-        (false, true) => "peer",
-        (false, false) => "nobody",
+        (true, true) => "SEVERAL".to_owned(),
+        (true, false) => "this node".to_owned(),
+        (false, true) => {
+            let holders = list(group, "holders").map(|node| format!("node {}", cell(node)));
+            holders.collect::<Vec<_>>().join(", ")
+        }
+        (false, false) => "nobody".to_owned(),
     };
     table(
         COLUMNS,
@@ -91,7 +130,7 @@ pub(crate) fn show(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
                 cell(&group["number"]),
                 cell(&group["virtual_mac"]),
                 cell(&group["priority"]),
-                holder(group).to_owned(),
+                holder(group),
             ]
         }),
         out,

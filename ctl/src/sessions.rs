@@ -24,7 +24,11 @@ pub(crate) fn sessions(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     match what {
-        Sessions::List { filter, limit } => pages(client, filter, *limit, as_json, out),
+        Sessions::List {
+            filter,
+            limit,
+            wide,
+        } => pages(client, filter, (*limit, *wide), as_json, out),
         Sessions::Stream { filter } => {
             let kind = "application/x-ndjson";
             let stream = client.stream("/sessions/stream", &filter.query(), kind)?;
@@ -105,17 +109,23 @@ fn follow(
     Ok(answer)
 }
 
-/// Page after page, so that neither end ever holds all of them; JSON is one session a line.
+/// Page after page, so that neither end ever holds all of them; JSON is one session a line. `wide` has
+/// more columns.
 pub(crate) fn pages(
     client: &Client,
     filter: &SessionFilter,
-    limit: usize,
+    (limit, wide): (usize, bool),
     as_json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let (mut left, mut cursor) = (limit, None);
     let mut rows = Vec::new();
     let (columns, row) = rows::sessions();
+    let mut columns = columns.to_vec();
+    let (more_columns, more) = rows::sessions_wide();
+    if wide {
+        columns.extend_from_slice(more_columns);
+    }
     while left > 0 {
         let mut query = filter.query();
         query.push(("limit", left.min(PAGE).to_string()));
@@ -127,7 +137,13 @@ pub(crate) fn pages(
             left = left.saturating_sub(1);
             match as_json {
                 true => writeln!(out, "{session}")?,
-                false => rows.push(row(0, session)),
+                false => {
+                    let mut cells = row(0, session);
+                    if wide {
+                        cells.extend(more(0, session));
+                    }
+                    rows.push(cells);
+                }
             }
         }
         cursor = page["next"].as_str().map(str::to_owned);
@@ -136,7 +152,7 @@ pub(crate) fn pages(
         }
     }
     if !as_json {
-        table(columns, rows, out)?;
+        table(&columns, rows, out)?;
         if cursor.is_some() {
             writeln!(out, "there are more; --limit shows them")?;
         }

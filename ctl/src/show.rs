@@ -21,8 +21,12 @@ pub(crate) fn show(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     match what {
-        Show::Sessions { filter, limit } => {
-            return sessions::pages(client, filter, *limit, as_json, out);
+        Show::Sessions {
+            filter,
+            limit,
+            wide,
+        } => {
+            return sessions::pages(client, filter, (*limit, *wide), as_json, out);
         }
         Show::Config { .. } => return config(client, what, as_json, out),
         Show::Metrics => {
@@ -31,8 +35,11 @@ pub(crate) fn show(
         }
         _ => {}
     }
-    let answer = client.get(&path(what), &query(what))?;
     let key = key(what);
+    let answer = match key {
+        Some(key) if is_paged(what) => client.pages(&path(what), &query(what), key)?,
+        _ => client.get(&path(what), &query(what))?,
+    };
     if as_json {
         let answer = key.map_or(&answer, |key| &answer[key]);
         writeln!(out, "{answer:#}")?;
@@ -47,13 +54,20 @@ pub(crate) fn show(
         }
         Show::Device { .. } => device(&answer, out),
         Show::Stats | Show::Openapi | Show::ClientCertificates => Ok(writeln!(out, "{answer:#}")?),
-        Show::Events => lines(&answer, "events", watch::event, out),
+        Show::Events { .. } => {
+            lines(&answer, "events", watch::event, out)?;
+            if let Some(next) = answer["next"].as_u64() {
+                writeln!(out, "there are more; --after {next} shows them")?;
+            }
+            Ok(())
+        }
         Show::Logs { .. } => lines(&answer, "lines", watch::line, out),
         Show::Diff { .. } => {
             let changes = answer["changes"].as_array().or(answer.as_array());
             differences(changes.into_iter().flatten(), out)
         }
         Show::Pools => pools(&answer, out),
+        Show::Revisions => revisions(&answer, out),
         Show::Health { .. } | Show::Tiers { .. } => {
             let (columns, row) = rows::of(what);
             let items = list(&answer, key.unwrap_or_default());
@@ -73,6 +87,21 @@ pub(crate) fn show(
     }
 }
 
+/// Whether the list comes in pages that name the next one by a cursor.
+fn is_paged(what: &Show) -> bool {
+    matches!(
+        what,
+        Show::Neighbours { .. }
+            | Show::Routes { .. }
+            | Show::Health { .. }
+            | Show::Tiers { .. }
+            | Show::Ports
+            | Show::Pools
+            | Show::Users { name: None }
+            | Show::Tokens
+    )
+}
+
 /// Where the answer is.
 fn path(what: &Show) -> String {
     let fixed = match what {
@@ -85,7 +114,7 @@ fn path(what: &Show) -> String {
         Show::Health { .. } => "/health",
         Show::Drops { .. } => "/drops",
         Show::Ha => "/ha",
-        Show::Events => "/events",
+        Show::Events { .. } => "/events",
         Show::Logs { .. } => "/logs",
         Show::Syslog => "/logs/syslog",
         Show::LogLevel => "/logs/level",
@@ -97,14 +126,16 @@ fn path(what: &Show) -> String {
         Show::ClientCertificates => "/tls/clients",
         Show::Audit { .. } => "/audit",
         Show::Openapi => "/openapi.json",
-        Show::Neighbours => "/neighbours",
-        Show::Routes => "/routes",
+        Show::Neighbours { .. } => "/neighbours",
+        Show::Routes { .. } => "/routes",
         Show::Tiers { .. } => "/tiers",
         Show::Revisions => "/config/revisions",
         Show::Diff {
             revision: Some(revision),
+            ..
         } => return format!("/config/revisions/{revision}/diff"),
-        Show::Diff { revision: None } => "/candidate/diff",
+        Show::Diff { next: true, .. } => "/next/diff",
+        Show::Diff { .. } => "/candidate/diff",
         // These have functions of their own.
         Show::Sessions { .. } | Show::Config { .. } | Show::Metrics => "",
     };
@@ -126,11 +157,30 @@ fn query(what: &Show) -> Vec<(&'static str, String)> {
             let name = virtual_server.clone();
             query.extend(name.map(|name| ("virtual_server", name)));
         }
-        Show::Audit { limit } => query.push(("limit", limit.to_string())),
-        Show::Events => query.push(("limit", "1000".to_owned())),
+        Show::Neighbours {
+            port,
+            address,
+            state,
+        } => {
+            let given = [("port", port), ("address", address), ("state", state)];
+            query.extend(given.into_iter().filter_map(given_one));
+        }
+        Show::Routes { port, to, via } => {
+            let given = [("port", port), ("to", to), ("via", via)];
+            query.extend(given.into_iter().filter_map(given_one));
+        }
+        Show::Audit { records } => query = records.query(),
+        Show::Events { after, limit } => {
+            query.extend(after.map(|after| ("after", after.to_string())));
+            query.push(("limit", limit.to_string()));
+        }
         _ => {}
     }
     query
+}
+
+fn given_one((key, value): (&'static str, &Option<String>)) -> Option<(&'static str, String)> {
+    Some((key, value.clone()?))
 }
 
 /// The list within the answer, if it is one.
@@ -144,14 +194,14 @@ fn key(what: &Show) -> Option<&'static str> {
         Show::Pools => "snat_pools",
         Show::Health { .. } => "servers",
         Show::Drops { .. } => "drops",
-        Show::Events => "events",
+        Show::Events { .. } => "events",
         Show::Logs { .. } => "lines",
         Show::Syslog => "servers",
         Show::Users { name: None } => "users",
         Show::Tokens => "tokens",
         Show::Audit { .. } => "records",
-        Show::Neighbours => "neighbours",
-        Show::Routes => "routes",
+        Show::Neighbours { .. } => "neighbours",
+        Show::Routes { .. } => "routes",
         Show::Tiers { .. } => "virtual_servers",
         Show::Revisions => "revisions",
         _ => return None,
@@ -163,13 +213,26 @@ fn status(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{name}, Sluice {version}")?;
     writeln!(out, "up {}", duration(number(&answer["uptime_ms"])))?;
     let (epoch, latest) = (number(&answer["epoch"]), number(&answer["latest_epoch"]));
+    let revision = number(&answer["revision"]);
     match epoch == latest {
-        true => writeln!(out, "configuration {epoch}, in use by all workers")?,
+        true => writeln!(
+            out,
+            "configuration revision {revision}, in use by all workers (epoch {epoch})"
+        )?,
         false => writeln!(
             out,
-            "configuration {epoch}; {latest} is not taken by all workers"
+            "configuration revision {revision}, not taken by all workers (epoch {latest}, of some {epoch})"
         )?,
     }
+    if let Some(trial) = answer["confirmation"].as_object() {
+        let left = number(&trial["left_ms"]).div_ceil(1000);
+        writeln!(
+            out,
+            "to be confirmed: `sluicectl confirm` within {left} s, or what {} changed is undone",
+            cell(&trial["author"])
+        )?;
+    }
+    waits(&answer["next"], out)?;
     let sessions = &answer["sessions"];
     for (family, now, limit) in [("IPv4", "v4", "limit_v4"), ("IPv6", "v6", "limit_v6")] {
         let (now, limit) = (number(&sessions[now]), number(&sessions[limit]));
@@ -187,6 +250,31 @@ fn status(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "link down: {}", down.join(", "))?;
     }
     Ok(())
+}
+
+/// What waits for the next start, if anything does.
+fn waits(next: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    if next.is_object() {
+        let [author, time] = ["author", "time"].map(|key| cell(&next[key]));
+        let why = match cell(&next["comment"]) {
+            none if none.is_empty() => none,
+            why => format!(" ({why})"),
+        };
+        writeln!(
+            out,
+            "waits for the next start: what {author} changed at {time}{why}; `sluicectl show diff --next` has it"
+        )?;
+    }
+    Ok(())
+}
+
+/// What waits first, then the latest.
+fn revisions(answer: &Value, out: &mut dyn Write) -> Result<(), Failure> {
+    waits(&answer["next"], out)?;
+    let (columns, row) = rows::of(&Show::Revisions);
+    let items = list(answer, "revisions");
+    let rows = items.enumerate().map(|(at, item)| row(at, item));
+    Ok(table(columns, rows, out)?)
 }
 
 /// Most first.
@@ -285,6 +373,8 @@ fn config(client: &Client, what: &Show, as_json: bool, out: &mut dyn Write) -> R
         part,
         candidate,
         revision,
+        next,
+        etag,
     } = what
     else {
         return Ok(());
@@ -292,6 +382,10 @@ fn config(client: &Client, what: &Show, as_json: bool, out: &mut dyn Write) -> R
     if let Some(part) = part {
         let query = candidate.then(|| ("candidate", "true".to_owned()));
         let path = format!("/config{}", path_of(part)?);
+        if *etag {
+            writeln!(out, "{}", client.tag(&path, query.as_slice())?)?;
+            return Ok(());
+        }
         let answer = client.get(&path, query.as_slice())?;
         writeln!(out, "{answer:#}")?;
         return Ok(());
@@ -299,8 +393,13 @@ fn config(client: &Client, what: &Show, as_json: bool, out: &mut dyn Write) -> R
     let path = match revision {
         Some(revision) => format!("/config/revisions/{revision}"),
         None if *candidate => "/candidate".to_owned(),
+        None if *next => "/next".to_owned(),
         None => "/config".to_owned(),
     };
+    if *etag {
+        writeln!(out, "{}", client.tag(&path, &[])?)?;
+        return Ok(());
+    }
     let kind = if as_json {
         "application/json"
     } else {

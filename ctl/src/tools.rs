@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use ureq::http::Method;
 
-use crate::args::{Capture, Captures, Trace};
+use crate::args::{Capture, CaptureSpec, Captures, Trace};
 use crate::client::{Body, Client, Failure};
 use crate::show::properties;
 use crate::table::{cell, list, number, table};
@@ -27,15 +27,7 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
             Failure::Usage(format!("{path}: {why}"))
         })?),
     };
-    let mut spec = json!({ "filter": what.filter.join(" "), "ports": what.ports });
-    if what.ha {
-        spec["ha"] = json!(true);
-    }
-    set(&mut spec, "snaplen", what.snaplen);
-    set(&mut spec, "seconds", what.seconds);
-    set(&mut spec, "max_bytes", what.max_bytes);
-    set(&mut spec, "packets_per_second", what.rate);
-    let body = Body::json(&spec);
+    let body = spec(&what.what);
     let Some(mut file) = file else {
         return pour(
             client.stream_of("/captures/stream", body, "*/*")?,
@@ -66,6 +58,19 @@ pub(crate) fn capture(client: &Client, what: &Capture, out: &mut dyn Write) -> R
     }
     writeln!(out, "; ended by {}", cell(&view["over"]))?;
     Ok(())
+}
+
+/// What is to be captured, as the API wants it.
+fn spec(what: &CaptureSpec) -> Body {
+    let mut spec = json!({ "filter": what.filter.join(" "), "ports": what.ports });
+    if what.ha {
+        spec["ha"] = json!(true);
+    }
+    set(&mut spec, "snaplen", what.snaplen);
+    set(&mut spec, "seconds", what.seconds);
+    set(&mut spec, "max_bytes", what.max_bytes);
+    set(&mut spec, "packets_per_second", what.rate);
+    Body::json(&spec)
 }
 
 /// Reads a capture; a signal to end stops it over there, so that what is read comes to its end. Another one
@@ -106,6 +111,7 @@ pub(crate) fn captures(
             client.send(&Method::DELETE, &of(id), &[], None)?;
             return Ok(());
         }
+        Captures::Start(what) => client.send(&Method::POST, "/captures", &[], Some(spec(what)))?,
         Captures::List => client.get("/captures", &[])?,
         Captures::Show { id } => client.get(&of(id), &[])?,
         Captures::Stop { id } => {

@@ -208,6 +208,7 @@ fn run(sessions: usize) {
             ports: 2,
             services: 4,
             servers: 4,
+            peers: 0,
         },
     );
     let (_control, mailbox) = mailbox();

@@ -55,7 +55,7 @@ drop_reasons! {
     BadIpChecksum = "bad_ip_checksum",
     /// A transport header that contradicts itself.
     BadL4Header = "bad_l4_header",
-    /// A wrong TCP checksum in a segment that the appliance itself would answer.
+    /// A wrong TCP checksum in a segment that the appliance itself would answer, or has to read.
     BadTcpChecksum = "bad_tcp_checksum",
     /// A source address that no host can have, or one of our own.
     MartianSource = "martian_source",
@@ -83,6 +83,9 @@ drop_reasons! {
     TcpInvalid = "tcp_invalid",
     /// A TCP segment outside the window, where the policy is strict.
     TcpOutOfWindow = "tcp_out_of_window",
+    /// Of a control connection that is watched (FTP): a segment out of order, in pieces, or with a part of
+    /// what was rewritten; the sender repeats it.
+    AlgUnreadable = "alg_unreadable",
     /// An ICMP error about no session of ours.
     IcmpUnrelated = "icmp_unrelated",
     /// An ICMP message that is neither echo nor error.

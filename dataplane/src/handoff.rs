@@ -9,6 +9,8 @@
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
+use sluice_ha::NodeSet;
+use sluice_ha::correct::Turn;
 use sluice_wire::{Key, MacAddr};
 
 use crate::groups::GroupSet;
@@ -47,6 +49,65 @@ pub enum Why {
     Owner,
 }
 
+/// Whether another appliance received a packet and handed it over, and what is to be done with it
+/// here (see `sluice_ha::correct`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Corrected(u8);
+
+impl Corrected {
+    /// It came in here.
+    pub const NO: Self = Self(0);
+    const YES: u8 = 1 << 7;
+
+    /// Node `from` handed it over.
+    pub const fn by(from: u8, turn: Turn) -> Self {
+        Self(Self::YES | (turn as u8) << 4 | from & 0x0f)
+    }
+
+    /// From what [`Corrected::bits`] gave.
+    pub const fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// As a number.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether another appliance handed it over.
+    #[inline]
+    pub const fn is(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Which one, and what is to be done with it.
+    pub const fn from(self) -> Option<(u8, Turn)> {
+        let turn = match self.0 >> 4 & 0b11 {
+            0 => Turn::Owner,
+            1 => Turn::Asked,
+            _ => Turn::Last,
+        };
+        if self.is() {
+            Some((self.0 & 0x0f, turn))
+        } else {
+            None
+        }
+    }
+}
+
+/// Another node's place among those that this one is told of when it starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat(pub u8);
+
+/// A lane that is shared with another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneOf {
+    /// With whom.
+    pub seat: Seat,
+    /// Its number.
+    pub lane: u8,
+}
+
 /// A packet on its way between two workers.
 #[derive(Debug)]
 pub struct Passed<F> {
@@ -58,11 +119,13 @@ pub struct Passed<F> {
     pub why: Why,
     /// Fragments: what is known of the datagram. Everything else is parsed anew.
     pub datagram: Option<Datagram>,
-    /// The other appliance received it, and handed it to us as the owner of its session.
-    pub corrected: bool,
+    /// Whether another appliance received it.
+    pub corrected: Corrected,
+    /// The host's kernel sends it, to a service, as if from the network of `port`.
+    pub hosted: bool,
 }
 
-/// How the other appliance is to be spoken to. Boxed, because it comes once in an hour.
+/// How another appliance is to be spoken to. Boxed, because it comes once in an hour.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerUp {
     /// What the two nodes agreed on.
@@ -71,6 +134,18 @@ pub struct PeerUp {
     pub mac: MacAddr,
     /// It is worse off than this node: its sessions are taken over as their packets come.
     pub yields: bool,
+}
+
+/// Whether a node is about to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Going {
+    /// It stays.
+    #[default]
+    No,
+    /// It is, and opens no session.
+    Yes,
+    /// It holds no addresses any more, and the other nodes have heard that it goes.
+    Heard,
 }
 
 /// A message between workers.
@@ -101,10 +176,27 @@ pub enum Message<F> {
         /// The worker that held the session.
         owner: u16,
     },
+    /// The first SYN with this key, but for its source port, is the sender's; or no longer is.
+    Expect {
+        /// The key, its source port 0.
+        key: AnyKey,
+        /// The sender.
+        by: u16,
+        /// Whether it is.
+        expects: bool,
+    },
     /// A neighbour was heard.
     Neighbour(Learned),
     /// A received datagram of the HA link, of one of your lanes.
     HaDatagram(F),
+    /// A next hop of the HA link's tunnels was heard, or (without an address) has been silent for too
+    /// long.
+    TunnelHop {
+        /// Its IP address.
+        address: std::net::Ipv4Addr,
+        /// Its MAC address.
+        mac: Option<MacAddr>,
+    },
     /// A heartbeat that came by a data port.
     HaWitness {
         /// The frame.
@@ -112,27 +204,29 @@ pub enum Message<F> {
         /// Where the datagram begins in it.
         at: usize,
     },
-    /// Records of the other appliance about sessions that are yours to keep: a frame made here, in
+    /// Records of another appliance about sessions that are yours to keep: a frame made here, in
     /// which they stand as on the wire.
     HaRecords {
         /// The records.
         frame: F,
         /// The lane that they came on.
-        lane: u8,
+        of: LaneOf,
         /// The round in which they were told (see `sluice_ha::bulk`).
         mark: u16,
+        /// The sender had what they speak of whole, and has it no more because of them.
+        judged: bool,
     },
-    /// The other appliance has told all that it has of what is within this scope, on this lane.
+    /// Another appliance has told all that it has of what is within this scope, on this lane.
     HaSweep {
         /// The lane.
-        lane: u8,
+        of: LaneOf,
         /// What is to go, if it was not told of.
         sweep: sluice_ha::bulk::Sweep,
     },
     /// Say what your part is of these sums of the digest of what was told on a lane.
     HaSumsWanted {
         /// The lane.
-        lane: u8,
+        of: LaneOf,
         /// First bucket.
         first: u16,
         /// Of the question, to go with the answer.
@@ -145,27 +239,33 @@ pub enum Message<F> {
         /// The record.
         frame: F,
         /// The lane.
-        lane: u8,
+        of: LaneOf,
         /// Of the question.
         number: u8,
         /// The worker that answers.
         from: u16,
     },
-    /// The other appliance is there, or there again, or has other keys.
+    /// Another appliance is there, or there again, or has other keys.
     PeerUp(Box<PeerUp>),
-    /// The other appliance is dead, or cannot be reached.
+    /// Another appliance is dead, or cannot be reached.
     PeerDown {
+        /// Which one.
+        seat: Seat,
         /// It is heard by another way than the HA link.
         lives: bool,
     },
     /// Groups of addresses that this node holds from now on, and those that it takes frames for.
     Held([GroupSet; 2]),
-    /// It has told on this lane everything that it had.
-    PeerTold(u8),
+    /// Nodes that have been told everything and are not about to go, this one included, as far as they say so.
+    Ready(NodeSet),
+    /// Whether this node is about to go.
+    Going(Going),
+    /// Another appliance has told on this lane everything that it had.
+    PeerTold(LaneOf),
     /// A worker has applied that, and registered with others what they must know.
     PeerApplied {
         /// The lane.
-        lane: u8,
+        of: LaneOf,
         /// The worker.
         worker: u16,
     },

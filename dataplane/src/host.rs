@@ -23,10 +23,11 @@ use sluice_wire::proto::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use sluice_wire::tcp::flag;
 use sluice_wire::{Family, Key, KeyHasher, Tuple, V4, V6, ipv4, ipv6};
 
-use crate::io::{Memory, OutOfMemory};
+use crate::io::{DeviceId, Memory, OutOfMemory};
 use crate::map::{ExpiringMap, MapFull};
 use crate::networks::Networks;
-use crate::snapshot::{Local, PortId, Snapshot};
+use crate::path::{Link, UNTAGGED};
+use crate::snapshot::{Local, Port, PortId, Snapshot};
 use crate::stack::neighbour::NeighbourId;
 
 /// Packets that a worker's queues hold, each way.
@@ -247,6 +248,19 @@ pub(crate) fn addresses(frame: &[u8], parsed: &Parsed) -> (IpAddr, IpAddr) {
         V6::unpack(zerocopy::transmute!(addrs))
     } else {
         V4::unpack(ne64(frame, l3 + ipv4::field::ADDRS).unwrap_or_default())
+    }
+}
+
+/// Stands for the kernel where a path names its next hop; no neighbour has this number.
+pub(crate) const KERNEL: NeighbourId = NeighbourId(u16::MAX);
+
+/// The link to the kernel by the interface of a port. Frames go by it as they would to the port itself.
+pub(crate) fn link(id: PortId, port: &Port) -> Link {
+    Link {
+        source: port.mac,
+        device: DeviceId::host(id),
+        vlan: UNTAGGED,
+        mtu: port.mtu,
     }
 }
 

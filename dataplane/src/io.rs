@@ -6,6 +6,8 @@
 
 use arrayvec::ArrayVec;
 
+use crate::snapshot::PortId;
+
 pub mod memory;
 
 /// Most frames that one receive call returns.
@@ -21,6 +23,24 @@ pub type TxBurst<F> = ArrayVec<F, TX_BURST>;
 /// Index of a device (a DPDK port) in the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct DeviceId(pub u16);
+
+impl DeviceId {
+    /// Set for what is no device, but the host's interface of a port.
+    const HOST: u16 = 1 << 15;
+
+    /// Stands for the host's interface of `port`: what is sent there, the kernel gets.
+    pub const fn host(port: PortId) -> Self {
+        Self(Self::HOST | port.0)
+    }
+
+    /// The port whose interface of the host it stands for.
+    pub const fn host_port(self) -> Option<PortId> {
+        match self.0 & Self::HOST {
+            0 => None,
+            _ => Some(PortId(self.0 & !Self::HOST)),
+        }
+    }
+}
 
 /// What the device found out about a received frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -61,6 +81,12 @@ pub trait Frame: Sized + Send {
     /// Grows (with undefined contents) or cuts the frame at its end to `len` bytes. False, and
     /// unchanged, if the buffer ends before that.
     fn set_len(&mut self, len: usize) -> bool;
+    /// Makes the frame the one of `len` bytes that lies in it from byte `at` on. What the device found
+    /// out about it concerned the outer one, and is forgotten.
+    fn open(&mut self, at: usize, len: usize) {
+        self.cut_front(at);
+        self.set_len(len);
+    }
     /// Asks the processor for the frame's first cache line, so that [`bytes`](Self::bytes) need not
     /// wait for memory a little later.
     #[inline]

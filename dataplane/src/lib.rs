@@ -4,6 +4,7 @@
 //! call is reached from here. Devices come in through the traits of [`io`], time as a number,
 //! configuration as an immutable [`snapshot::Snapshot`], and all memory is taken at start.
 
+pub mod alg;
 pub mod capture;
 pub mod cookie;
 pub mod counters;

@@ -58,19 +58,31 @@ pub enum ToWorker {
 pub struct RoleOrders {
     /// Give all groups away, as soon as the peer can have them.
     pub draining: bool,
-    /// The peer is to take over all sessions: this node is about to stop.
+    /// The others are to take over all sessions: this node is about to stop.
     pub leaving: bool,
     /// What failing trackers take from the priority of each group, by its place.
     pub penalties: [u8; sluice_ha::roles::MAX_GROUPS],
 }
 
-/// Something changed between two appliances.
+/// Something changed between appliances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HaEvent {
-    /// How the peer is: as [`crate::published::WorkerCounter::PeerState`] says it.
-    Peer(u64),
-    /// A way to the peer works in both directions, or does not.
+    /// How another node is.
+    Peer {
+        /// Which one.
+        node: u8,
+        /// As [`crate::published::PeerCounter::State`] says it.
+        state: u64,
+    },
+    /// Another node knows of other nodes than this one, or divides ports otherwise.
+    Differs {
+        /// Which one.
+        node: u8,
+    },
+    /// A way to a node works in both directions, or does not.
     Path {
+        /// Which node.
+        node: u8,
         /// Not the HA link, but the data port.
         witness: bool,
         /// Whether it works.
@@ -85,6 +97,8 @@ pub enum HaEvent {
     },
     /// A worker's stream of records stands alone, or goes on and tells everything anew.
     Alone {
+        /// Whom it is for.
+        node: u8,
         /// The worker.
         worker: u16,
         /// Whether it stands alone.
@@ -132,8 +146,10 @@ pub enum Event {
     },
     /// Something changed between two appliances.
     Ha(HaEvent),
-    /// The other appliance speaks no version of the protocol that we do.
+    /// Another appliance speaks no version of the protocol that we do.
     PeerVersion {
+        /// Which one.
+        node: u8,
         /// The oldest that it speaks.
         oldest: u8,
         /// The newest.

@@ -23,7 +23,7 @@ use crate::snapshot::{PortId, ServerId, ServiceId};
 
 mod names;
 
-pub use names::{FlowCounter, PortCounter, WorkerCounter};
+pub use names::{FlowCounter, PeerCounter, PortCounter, WorkerCounter};
 
 /// How many ports, services and real servers there is room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +34,8 @@ pub struct Layout {
     pub services: usize,
     /// Real servers, [`ServerId::NONE`] included.
     pub servers: usize,
+    /// Other nodes.
+    pub peers: usize,
 }
 
 const DROPS_AT: usize = WorkerCounter::COUNT;
@@ -51,8 +53,12 @@ impl Layout {
         self.services_at() + self.services * FlowCounter::COUNT
     }
 
-    fn len(&self) -> usize {
+    fn peers_at(&self) -> usize {
         self.servers_at() + self.servers * FlowCounter::COUNT
+    }
+
+    fn len(&self) -> usize {
+        self.peers_at() + self.peers * PeerCounter::COUNT
     }
 
     fn slot(&self, at: Slot) -> Option<usize> {
@@ -74,6 +80,10 @@ impl Layout {
             Slot::Server(server, counter) => {
                 let server = within(usize::from(server.0), self.servers)?;
                 self.servers_at() + server * FlowCounter::COUNT + counter as usize
+            }
+            Slot::Peer(peer, counter) => {
+                let peer = within(peer, self.peers)?;
+                self.peers_at() + peer * PeerCounter::COUNT + counter as usize
             }
         })
     }
@@ -98,6 +108,8 @@ pub enum Slot {
     Service(ServiceId, FlowCounter),
     /// Of a real server.
     Server(ServerId, FlowCounter),
+    /// Of another node, by its place in the configuration.
+    Peer(usize, PeerCounter),
 }
 
 /// Two cache lines, because adjacent-line prefetchers fetch them in pairs.
@@ -193,6 +205,18 @@ impl Published {
         }
         block.read(&mut values.values);
         values
+    }
+
+    /// One counter of one worker; 0 for a worker that is not there. May be taken in the middle of a burst.
+    /// [`worker`](Self::worker) copies all that there are, for one it is too much.
+    pub fn one(&self, worker: usize, at: Slot) -> u64 {
+        let slot = self.layout.slot(at);
+        let counter = self
+            .blocks
+            .get(worker)
+            .zip(slot)
+            .and_then(|(block, slot)| block.counter(slot));
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// One counter, summed over workers. May be taken in the middle of a burst.

@@ -3,6 +3,7 @@
 mod cpu;
 pub mod flow;
 pub mod index;
+pub mod pointers;
 mod refs;
 pub mod state;
 pub mod table;

@@ -13,6 +13,8 @@ pub enum SyncMode {
     /// In the burst where it is opened, changes or ends.
     #[default]
     Async,
+    /// The same, and the packet that opened it travels with the record, through the other node.
+    Inline,
     /// Never.
     None,
 }

@@ -14,6 +14,7 @@ use foldhash::HashMap;
 use ipnet::IpNet;
 use sluice_wire::MacAddr;
 
+use crate::alg::AlgPolicy;
 use crate::firewall::Firewall;
 use crate::groups::Groups;
 use crate::host::HostPolicy;
@@ -88,6 +89,8 @@ pub struct Snapshot {
     pub steering: Steering,
     /// What to do with TCP that has no session or fails its checks.
     pub tcp: TcpPolicy,
+    /// Connections that announce others.
+    pub alg: AlgPolicy,
     /// The host interface, if it is on: what strangers may send to it.
     pub host: Option<HostPolicy>,
     /// How many ICMP errors a worker sends per second at most.

@@ -14,6 +14,7 @@ use crate::session::Flow;
 use crate::session::flow::flags::ONE_WAY;
 use crate::session::table::Direction;
 use state::{Action, Event, Row, State};
+pub(crate) use window::after;
 
 /// FIN: no more data from the sender (RFC 9293 3.1).
 pub const FIN: u8 = 0x01;
@@ -113,18 +114,28 @@ pub fn open<F: Family>(original: &mut Flow<F>, reply: &mut Flow<F>, segment: &Se
 }
 
 /// Goes on with a connection whose numbers may have moved on unseen: those of `segment`, of `this`
-/// flow, count. False if it says nothing about them; a connection that is still being opened needs
-/// none.
+/// flow, count. False if it says nothing about them. A connection that was still being opened needs
+/// none, unless what opened it was not seen either.
 pub fn resume<F: Family>(this: &mut Flow<F>, other: &mut Flow<F>, segment: &Segment) -> bool {
-    let state = State::from_u8(this.state);
-    if matches!(state, State::SynSent | State::SynReceived | State::Closed) {
-        return true;
-    }
     let says = segment.flags & (SYN | RST | ACK) == ACK;
-    if says {
-        window::adopt(this, other, segment);
+    match State::from_u8(this.state) {
+        State::Closed => true,
+        State::SynSent | State::SynReceived => {
+            let both = this.flags & other.flags & window::KNOWN != 0;
+            let seen = both && window::fits(this, other, segment);
+            if says && !seen && window::may_follow(this, other, segment) {
+                window::adopt(this, other, segment);
+                set_state(this, other, State::Established);
+            }
+            true
+        }
+        _ => {
+            if says {
+                window::adopt(this, other, segment);
+            }
+            says
+        }
     }
-    says
 }
 
 /// Whether the numbers of both directions are known, and both pass here.

@@ -13,7 +13,7 @@
 //! - `lately`: what was asked about addresses a moment ago
 //! - `revalidate`: sessions that meet a newer snapshot
 //! - `local`: ARP, neighbour discovery, echo: what is for us
-//! - `host`: what is for the host's kernel, or from it
+//! - `host`: what is for the host's kernel, or from it; `hosted`: the kernel as a client of services
 //! - `errors`: ICMP errors and resets, passing through or made here
 //! - `http_redirect`: clients that no server can take, and that are sent elsewhere
 //! - `fragments`: datagrams in pieces
@@ -21,6 +21,7 @@
 //! - `egress`, `forward`: to the device
 //! - `ha`: the other appliance: packets that belong to it, sessions that are told of
 //! - `trace`: what would become of a packet, for those who ask
+//! - `alg`: sessions that announce others: FTP
 //! - `farewell`: what both ends of a session are told when it ends
 //! - `tick`: timers, expiry, messages of control, publishing counters
 
@@ -30,7 +31,7 @@ use sluice_wire::KeyHasher;
 
 use crate::cookie::Cookies;
 use crate::counters::Counters;
-use crate::handoff::{Passed, Rings};
+use crate::handoff::{Passed, Rings, Seat};
 use crate::host::WorkerSide;
 use crate::io::{DeviceId, Io, Memory, OutOfMemory, RxBurst};
 use crate::lb::Balancer;
@@ -47,6 +48,7 @@ use crate::stack::hold::{self, Hold};
 use crate::stack::icmp::RateLimit;
 use crate::stack::neighbour::{self, Neighbours};
 
+mod alg;
 mod burst;
 mod captured;
 mod choose;
@@ -59,6 +61,7 @@ mod fragments;
 mod ha;
 mod hit;
 mod host;
+mod hosted;
 mod http_redirect;
 mod lately;
 mod limits;
@@ -78,9 +81,10 @@ mod tally;
 mod tick;
 mod trace;
 
-pub use ha::HaParts;
+pub use ha::{HaParts, TunnelEnd, TunnelKind, TunnelParts};
 pub use limits::Limits;
 
+use alg::Alg;
 use egress::Egress;
 use firsts::Firsts;
 use ha::Ha;
@@ -114,7 +118,7 @@ pub struct Parts<F> {
     pub secret: [u64; 4],
     /// What connections without a session are known by, the same for all workers.
     pub cookies: Cookies,
-    /// The other appliance, if there is to be one.
+    /// Other appliances, if there are to be any.
     pub ha: Option<HaParts>,
 }
 
@@ -130,6 +134,8 @@ pub struct Worker<I: Io> {
     firsts: Option<Box<Firsts<I::Frame>>>,
     /// A burst is worked on, and `firsts` are looked at again before it is over.
     gathering: bool,
+    /// What is sent on goes by another appliance: it is of a session that may not be known there.
+    by_peer: Option<Seat>,
     snapshot: Arc<Snapshot>,
     /// The shortest timeout of the snapshot, milliseconds.
     grace: u32,
@@ -145,6 +151,7 @@ pub struct Worker<I: Io> {
     hasher: KeyHasher,
     leases: Leaser,
     mappings: Mappings,
+    alg: Alg,
     balancer: Balancer,
     egress: Egress<I::Frame>,
     error_limit: RateLimit,
@@ -201,8 +208,11 @@ impl<I: Io> Worker<I> {
         let names = snapshot.shared_names.as_ref();
         let zones = names.map_or(Vec::new(), |names| names.zones().to_vec());
         let layout = publisher.published().layout();
-        // Every worker has copies of all that the other appliance has.
-        let copies = ha.as_ref().map_or(0, |ha| usize::from(ha.peer_workers));
+        // Every worker has copies of all that other appliances have.
+        let shared = Ha::shared(ha.as_ref());
+        let copies = ha
+            .as_ref()
+            .map_or(0, |ha| ha.peers.len() * usize::from(ha.peer_workers));
         let mappings = limits.mappings * (1 + copies);
         let mut worker = Self {
             id,
@@ -211,7 +221,8 @@ impl<I: Io> Worker<I> {
             scratch: Some(Box::default()),
             firsts: Some(Box::default()),
             gathering: false,
-            tables: Tables::new(memory, &limits, workers, hasher, ha.is_some())?,
+            by_peer: None,
+            tables: Tables::new(memory, &limits, workers, (hasher, seed), shared)?,
             paths: Paths::new(limits.paths, limits.neighbours),
             neighbours: Neighbours::new(
                 neighbour::Limits {
@@ -229,6 +240,7 @@ impl<I: Io> Worker<I> {
             hasher,
             leases: Leaser::new(id, hasher),
             mappings: Mappings::new(id, workers, hasher, mappings, limits.contacts),
+            alg: Alg::new(memory, &limits, hasher)?,
             balancer,
             egress: Egress::new(via).redirecting_by(ha.as_ref().map(|ha| ha.device)),
             error_limit: RateLimit::new(snapshot.icmp_errors_per_s, now),
@@ -294,6 +306,7 @@ impl<I: Io> Worker<I> {
         self.tick();
         self.ha_poll();
         self.egress.flush(&mut self.io, &self.rings);
+        self.deliver_to_host();
         self.counters.count(WorkerCounter::Polls);
         self.counters.add(WorkerCounter::BusyPolls, u64::from(busy));
         busy
@@ -315,6 +328,7 @@ impl<I: Io> Worker<I> {
     /// Gives the queues back.
     pub fn stop(mut self) -> I {
         self.drop_what_waits();
+        self.deliver_to_host();
         self.egress.flush(&mut self.io, &self.rings);
         self.egress.flush(&mut self.io, &self.rings);
         self.publish();

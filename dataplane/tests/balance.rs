@@ -1,6 +1,6 @@
 //! Load balancing as clients and real servers see it.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::published::{FlowCounter, Slot, WorkerCounter};

@@ -1,7 +1,7 @@
 //! Packet capture: every received frame that matches is in it once, with what became of it, and every
 //! frame that was sent; and capturing changes nothing about what happens.
 
-mod world;
+use crate::world;
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use sluice_dataplane::capture::bpf::{Insn, Program};
 use sluice_dataplane::capture::{self, CaptureId, Fate, MOST, NO_PORT, Record, TapEnd, TapSpec};
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::RxMeta;
-use sluice_dataplane::io::memory::VecFrame;
+use sluice_dataplane::io::memory::{MemoryIo, VecFrame};
 use sluice_dataplane::mailbox::{FromWorker, ToWorker};
 use sluice_dataplane::snapshot::PortId;
+use sluice_dataplane::worker::Worker;
 use world::packet::{echo, tcp, udp};
 use world::{INSIDE, OUTSIDE, Setup, World, ip};
 
@@ -143,6 +144,83 @@ fn what_became_of_each_frame_is_told() {
     assert!(ends.iter().all(TapEnd::is_alone));
     world.through(INSIDE, &first);
     assert!(take(&ends).is_empty());
+}
+
+/// What a burst of all sorts costs each worker: of every frame that leaves, by which port and how often
+/// its bytes were asked for; and how often the clock was.
+fn cost(world: &mut World) -> Vec<(Vec<(usize, u32)>, u64)> {
+    let frames = [
+        (INSIDE, udp(HOST, 4000, FAR, 53, b"question").to(INSIDE)),
+        (OUTSIDE, udp(FAR, 53, HOST, 4000, b"answer").to(OUTSIDE)),
+        (INSIDE, tcp(HOST, 5000, FAR, 80, 0x10, 2, 2).to(INSIDE)),
+        (OUTSIDE, tcp(FAR, 80, HOST, 5000, 0x10, 2, 2).to(OUTSIDE)),
+        (INSIDE, echo(HOST, FAR, 7, false).to(INSIDE)),
+        (INSIDE, echo(HOST, "10.0.0.1", 7, false).to(INSIDE)),
+        (OUTSIDE, udp(FAR, 1, HOST, 9, b"denied").to(OUTSIDE)),
+    ];
+    for (port, frame) in &frames {
+        for worker in &mut world.workers {
+            worker.io().rx[usize::from(port.0)].push_back(VecFrame::new(frame, 2048));
+        }
+    }
+    let before: Vec<u64> = world
+        .workers
+        .iter_mut()
+        .map(|worker| worker.io().clock_reads())
+        .collect();
+    for _ in 0..10 {
+        world.now += 1;
+        for worker in &mut world.workers {
+            worker.poll(world.now);
+        }
+    }
+    let of = |(worker, before): (&mut Worker<MemoryIo>, u64)| {
+        let io = worker.io();
+        let sent = io.tx.iter_mut().enumerate().flat_map(|(port, frames)| {
+            frames
+                .drain(..)
+                .map(move |frame| (port, frame.looks()))
+                .collect::<Vec<_>>()
+        });
+        (sent.collect(), io.clock_reads() - before)
+    };
+    world.workers.iter_mut().zip(before).map(of).collect()
+}
+
+/// Not by a clock: by what is done to each frame, which a capture that has left anything behind adds to.
+#[test]
+fn a_capture_that_is_over_costs_no_frame_anything() {
+    let mut world = Setup {
+        workers: 2,
+        ..Setup::default()
+    }
+    .start();
+    world.through(INSIDE, &tcp(HOST, 5000, FAR, 80, 0x02, 1, 0).to(INSIDE));
+    world.through(OUTSIDE, &tcp(FAR, 80, HOST, 5000, 0x12, 1, 2).to(OUTSIDE));
+    world.through(INSIDE, &tcp(HOST, 5000, FAR, 80, 0x10, 2, 2).to(INSIDE));
+    // Sessions are opened and neighbours found.
+    cost(&mut world);
+    let never = cost(&mut world);
+    assert!(
+        never
+            .iter()
+            .all(|(sent, reads)| sent.len() > 3 && *reads == 0),
+        "{never:?}"
+    );
+    for id in 1..=MOST as u64 {
+        begin(&mut world, &spec(id));
+    }
+    let meanwhile = cost(&mut world);
+    let looks = |all: &[(Vec<(usize, u32)>, u64)]| {
+        let all = all.iter().flat_map(|(sent, _)| sent);
+        all.map(|(_, looks)| looks).sum::<u32>()
+    };
+    assert!(meanwhile.iter().all(|(_, reads)| *reads > 0));
+    assert!(looks(&meanwhile) > looks(&never), "it can be seen");
+    for id in 1..=MOST as u64 {
+        end(&mut world, id);
+    }
+    assert_eq!(cost(&mut world), never);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Many sessions whose time ends at once: all of them end, none early, and no poll does it all.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::published::{Slot, WorkerCounter};

@@ -1,18 +1,16 @@
 //! What the ends of a TCP connection are told when its session ends.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::mailbox::{EndRequest, Filter, FromWorker, RequestId, ToWorker};
 use sluice_dataplane::nat::rules::{SnatRule, SourceNat};
-use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
-use sluice_dataplane::snapshot::ServiceId;
 use sluice_dataplane::tcp::state::State;
 use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
 use sluice_wire::bytes::{be16, be32};
 use sluice_wire::tcp::flag::{ACK, PSH, RST, SYN};
 use world::packet::tcp;
-use world::{INSIDE, INSIDE_ZONE, OUTSIDE, OUTSIDE_ZONE, PortId, Setup, World};
+use world::{INSIDE, OUTSIDE, PortId, Setup, World};
 
 const LIMIT: u32 = 20_000;
 /// An IPv4 client behind our own address, and an IPv6 client that is forwarded as it is; as they
@@ -31,15 +29,8 @@ fn setup(on_expiry: OnExpiry) -> Setup {
     Setup {
         timeouts: vec![timeouts],
         snat_rules: vec![SnatRule {
-            service: ServiceId(1),
-            from: Some(INSIDE_ZONE),
-            to: Some(OUTSIDE_ZONE),
             source: vec!["10.0.0.0/8".parse().unwrap()].into(),
-            destination: Networks::default(),
-            proto: None,
-            to_source: SourceNat::Masquerade,
-            timeouts: 0,
-            clamp_mss: None,
+            ..world::snat(SourceNat::Masquerade)
         }],
         ..Setup::default()
     }

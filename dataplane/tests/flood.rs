@@ -1,6 +1,6 @@
 //! More than the appliance can take: whatever is not forwarded is dropped, and counted by name.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::Frame;

@@ -1,7 +1,7 @@
 //! Two appliances that share their sessions: what hosts on both sides see when packets of one session
 //! cross different nodes, before any sync, and when a node dies.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::mailbox::{EndRequest, Filter, RequestId, ToWorker};

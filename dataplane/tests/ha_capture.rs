@@ -1,13 +1,15 @@
 //! Captures of two appliances: what crosses the link between them is in there as it crossed it, once at each
 //! end, where that was asked for.
 
-mod world;
+use crate::world;
 
 use std::sync::Arc;
 
 use sluice_dataplane::capture::bpf::Program;
 use sluice_dataplane::capture::{self, CaptureId, Fate, LINK, Record, TapEnd, TapSpec};
 use sluice_dataplane::mailbox::ToWorker;
+use sluice_dataplane::shared_names::SyncMode;
+use sluice_dataplane::snapshot::ServiceId;
 use sluice_dataplane::tcp::{ACK, SYN};
 use world::packet::tcp;
 use world::pair::{HOST, Pair, SERVER, snat, sport};
@@ -116,4 +118,31 @@ fn nobody_sees_the_link_who_did_not_ask_for_it() {
     let records = take(&ends);
     assert!(!records.is_empty());
     assert!(records.iter().all(|record| record.port != LINK));
+}
+
+#[test]
+fn a_first_packet_that_goes_by_the_other_node_is_redirected_here_and_originated_there() {
+    let mut pair = Pair::new(|node| Setup {
+        modes: vec![(ServiceId(0), SyncMode::Inline)],
+        ..snat(node)
+    });
+    let syn = |port| tcp(HOST, port, SERVER, 80, SYN, 1000, 0).to(INSIDE);
+    // The other node finds out where the router is.
+    pair.arrive(1, INSIDE, &syn(4000));
+    pair.run(20);
+    pair.left(1, OUTSIDE);
+    let ends = [1, 2].map(|node| begin(&mut pair, node, false));
+    pair.run(2);
+    ends.iter().for_each(|ends| drop(take(ends)));
+    pair.arrive(1, INSIDE, &syn(4001));
+    let out = pair.left(2, OUTSIDE);
+    let [one, two] = ends.map(|ends| take(&ends));
+    let fate = |records: &[Record], bytes: &[u8]| {
+        let mut found = records.iter().filter(|record| record.bytes() == bytes);
+        let fate = found.next().map(|record| record.fate);
+        assert!(found.next().is_none(), "once");
+        fate
+    };
+    assert_eq!(fate(&one, &syn(4001)), Some(Fate::Redirected));
+    assert_eq!(fate(&two, &out), Some(Fate::Originated));
 }

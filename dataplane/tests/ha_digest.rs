@@ -1,6 +1,6 @@
 //! The digest between two appliances: what one lacks is found out and told anew.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::mailbox::{EndRequest, Filter, FromWorker, RequestId, ToWorker};
 use sluice_dataplane::published::{Slot, WorkerCounter};

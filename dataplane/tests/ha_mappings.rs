@@ -1,7 +1,7 @@
 //! Endpoint-independent mappings on two appliances: one external endpoint for one internal endpoint,
 //! whichever node a packet comes to, and after either node died.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::nat::rules::{Filtering, Mapping};
 use sluice_dataplane::published::WorkerCounter;
@@ -95,6 +95,8 @@ fn connections_of_a_mapping_go_on_and_a_stranger_may_still_open_one() {
         // By the node that has no mapping: nobody but the other can answer.
         let knock = |stranger: &str| tcp(stranger, 99, EXTERNAL, port, SYN, 500, 0).to(OUTSIDE);
         pair.through((2, OUTSIDE), &knock("203.0.113.1"), (1, INSIDE));
+        let welcome = tcp(HOST, 4000, "203.0.113.1", 99, SYN | ACK, 700, 501);
+        pair.through((1, INSIDE), &welcome.to(INSIDE), (1, OUTSIDE));
         pair.kill(1);
         pair.run(SILENCE_MS);
         pair.through((2, OUTSIDE), &knock("203.0.113.2"), (2, INSIDE));
@@ -102,6 +104,11 @@ fn connections_of_a_mapping_go_on_and_a_stranger_may_still_open_one() {
         data.body.extend(*b"more of it");
         let back = pair.through((2, OUTSIDE), &data.summed(16).to(OUTSIDE), (2, INSIDE));
         assert!(back.ends_with(b"more of it"));
+        // The stranger's as well, though its port is of the dead node's share.
+        let mut data = tcp("203.0.113.1", 99, EXTERNAL, port, ACK, 501, 701);
+        data.body.extend(*b"hello");
+        let back = pair.through((2, OUTSIDE), &data.summed(16).to(OUTSIDE), (2, INSIDE));
+        assert!(back.ends_with(b"hello"));
     }
 }
 
@@ -146,4 +153,18 @@ fn a_mapping_that_is_over_is_forgotten_by_both() {
         let again = pair.through((2, INSIDE), &syn.to(INSIDE), (2, OUTSIDE));
         assert_ne!(sport(&again), port);
     }
+}
+
+#[test]
+fn a_node_that_is_about_to_go_still_lets_strangers_in_by_its_mappings() {
+    let mut pair = Pair::new(|node| mapped(node, [2, 3], Filtering::EndpointIndependent));
+    let port = speak(&mut pair, 1, "198.51.100.9", 1);
+    pair.drain(1);
+    pair.run(20);
+    call(&mut pair, 1, port, "203.0.113.1", 1);
+    call(&mut pair, 2, port, "203.0.113.2", 1);
+    // Where the host speaks first its mapping goes along.
+    assert_eq!(speak(&mut pair, 1, "198.51.100.10", 2), port);
+    call(&mut pair, 1, port, "203.0.113.3", 2);
+    assert_eq!(pair.sum(1, WorkerCounter::RedirectedLeaving), 1);
 }

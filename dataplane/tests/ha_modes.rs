@@ -1,6 +1,6 @@
 //! When the other appliance is told of a service's sessions.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::shared_names::SyncMode;
@@ -9,12 +9,16 @@ use world::packet::udp;
 use world::pair::{EXTERNAL, HOST, Pair, SERVER, snat, sport};
 use world::{INSIDE, OUTSIDE, Setup};
 
-#[test]
-fn sessions_of_a_service_that_is_not_told_of_work_across_both_nodes_all_the_same() {
-    let mut pair = Pair::new(|node| Setup {
+pub(crate) fn untold(node: u8) -> Setup {
+    Setup {
         modes: vec![(ServiceId(0), SyncMode::None)],
         ..snat(node)
-    });
+    }
+}
+
+#[test]
+fn sessions_of_a_service_that_is_not_told_of_work_across_both_nodes_all_the_same() {
+    let mut pair = Pair::new(untold);
     let ask = udp(HOST, 4000, SERVER, 53, b"ask");
     let port = sport(&pair.through((1, INSIDE), &ask.to(INSIDE), (1, OUTSIDE)));
     let answer = udp(SERVER, 53, EXTERNAL, port, b"told");

@@ -1,6 +1,6 @@
 //! What workers owe each other when there is much of it.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::Frame;

@@ -1,16 +1,14 @@
 //! The host interface: what the kernel of the machine gets to see, and what it may send.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::host::{self, Allow, HostPolicy};
-use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
-use sluice_dataplane::snapshot::ServiceId;
 use sluice_wire::proto;
 use sluice_wire::tcp::flag::{ACK, FIN, RST, SYN};
-use world::packet::{Spec, echo, icmp_error, tcp, udp};
-use world::{INSIDE, OUTSIDE, Setup, World, ip};
+use world::packet::{echo, icmp_error, tcp, udp};
+use world::{INSIDE, OUTSIDE, Setup, World, ip, kernel_got, kernel_sends};
 
 const OWN: &str = "10.0.0.1";
 const SERVER: &str = "10.0.0.9";
@@ -32,31 +30,6 @@ fn bgp() -> Allow {
         proto: Some(proto::TCP),
         ports: vec![(179, 179)],
     }
-}
-
-/// The kernel sends a packet, by the worker that its answer will come to.
-fn kernel_sends(world: &mut World, setup: &Setup, packet: &Spec) {
-    let packet = packet.packet();
-    let frame = [
-        host::ethernet_header(&packet).unwrap().to_vec(),
-        packet.clone(),
-    ]
-    .concat();
-    let home = host::home(&setup.snapshot(), &frame);
-    assert!(world.host[usize::from(home)].inject(&packet));
-    world.settle();
-}
-
-/// What the kernel got, with the port that it came by.
-fn kernel_got(world: &mut World) -> Vec<(u16, Vec<u8>)> {
-    let mut got = vec![];
-    for host in &world.host {
-        while let Some(parcel) = host.receive() {
-            got.push((parcel.port().0, parcel.bytes().to_vec()));
-            host.give_back(parcel);
-        }
-    }
-    got
 }
 
 #[test]
@@ -242,20 +215,10 @@ fn a_server_that_is_not_there_costs_waiting_packets_and_nothing_else() {
 
 #[test]
 fn sessions_and_the_kernel_never_share_a_tuple() {
-    use sluice_dataplane::nat::rules::{MASQUERADE_PORTS, SnatRule, SourceNat};
+    use sluice_dataplane::nat::rules::{MASQUERADE_PORTS, SourceNat};
     assert_eq!(MASQUERADE_PORTS.1 + 1, host::HOST_PORTS.0);
     let setup = Setup {
-        snat_rules: vec![SnatRule {
-            service: ServiceId(1),
-            from: Some(world::INSIDE_ZONE),
-            to: Some(world::OUTSIDE_ZONE),
-            source: Networks::default(),
-            destination: Networks::default(),
-            proto: None,
-            to_source: SourceNat::Masquerade,
-            timeouts: 0,
-            clamp_mss: None,
-        }],
+        snat_rules: vec![world::snat(SourceNat::Masquerade)],
         ..on(vec![])
     };
     let mut world = setup.start();

@@ -1,6 +1,6 @@
 //! What a client meets at a virtual server that nobody can serve, and that redirects it.
 
-mod world;
+use crate::world;
 
 use std::num::NonZeroU32;
 
@@ -340,7 +340,7 @@ fn segments_fit_what_the_port_and_the_configuration_take() {
     let response = answer(&mut world, &client.says(ACK, long.as_bytes()));
     let text = String::from_utf8_lossy(&response[54..]);
     assert!(
-        text.ends_with("Location: https://status.example.com/\r\n\r\n"),
+        text.ends_with("Location: https://status.example.com/\r\nCache-Control: no-store\r\n\r\n"),
         "{text}"
     );
     let mut clamped = down();

@@ -1,6 +1,6 @@
 //! Clients that are redirected by two appliances, whose packets come to either.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::ServerState;

@@ -1,6 +1,6 @@
 //! A trace says of clients that are redirected what becomes of their packets, and then that happens.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::firewall::Rule;

@@ -1,6 +1,6 @@
 //! What control asks workers for, while they have much of it.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::mailbox::{
     Cursor, Filter, FromWorker, NeighbourPage, RequestId, SessionPage, ToWorker,

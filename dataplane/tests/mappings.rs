@@ -1,28 +1,17 @@
 //! Endpoint-independent mappings (RFC 4787) as hosts on either side see them.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
-use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
-use sluice_dataplane::networks::Networks;
+use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SourceNat};
 use sluice_dataplane::published::WorkerCounter;
-use sluice_dataplane::snapshot::{Local, ServiceId};
+use sluice_dataplane::snapshot::Local;
 use world::packet::{self, udp};
 use world::{INSIDE, OUTSIDE, Setup, World, ip};
 
 fn mapped(filtering: Filtering, epoch: u32) -> Setup {
     Setup {
-        snat_rules: vec![SnatRule {
-            service: ServiceId(1),
-            from: Some(world::INSIDE_ZONE),
-            to: Some(world::OUTSIDE_ZONE),
-            source: Networks::default(),
-            destination: Networks::default(),
-            proto: None,
-            to_source: SourceNat::Pool(0),
-            timeouts: 0,
-            clamp_mss: None,
-        }],
+        snat_rules: vec![world::snat(SourceNat::Pool(0))],
         snat_pools: vec![SnatPool {
             name: "wan".into(),
             addresses: vec![ip("192.0.2.10")],

@@ -1,19 +1,18 @@
 //! NAT as a host on either side sees it: literal packets in, exact packets out, all counters added
 //! up after each.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::nat::rules::{
     Filtering, Forward, Mapping, SnatPool, SnatRule, SourceNat, StaticNat,
 };
-use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::services::{Definition, Target};
 use sluice_dataplane::snapshot::{Local, ServiceId};
 use sluice_wire::proto;
 use world::packet::{self, Spec, udp};
-use world::{INSIDE, OUTSIDE, Setup, World, ip};
+use world::{INSIDE, OUTSIDE, Setup, World, ip, snat};
 
 fn pool(name: &str, addresses: &[&str], ports: (u16, u16)) -> SnatPool {
     SnatPool {
@@ -23,20 +22,6 @@ fn pool(name: &str, addresses: &[&str], ports: (u16, u16)) -> SnatPool {
         mapping: Mapping::EndpointDependent,
         filtering: Filtering::EndpointDependent,
         parity: true,
-    }
-}
-
-fn snat(to_source: SourceNat) -> SnatRule {
-    SnatRule {
-        service: ServiceId(1),
-        from: Some(world::INSIDE_ZONE),
-        to: Some(world::OUTSIDE_ZONE),
-        source: Networks::default(),
-        destination: Networks::default(),
-        proto: None,
-        to_source,
-        timeouts: 0,
-        clamp_mss: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What clients get when real servers have as many sessions as they may.
 
-mod world;
+use crate::world;
 
 use std::num::NonZeroU32;
 

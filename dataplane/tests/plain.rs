@@ -1,15 +1,14 @@
 //! Plain packets take a short way through a worker. Whatever happens, it must come to the same as
 //! the long way, which frames with a priority tag (802.1Q, VLAN 0) take.
 
-mod world;
+use crate::world;
 
 use proptest::prelude::*;
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
-use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
-use sluice_dataplane::networks::Networks;
+use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SourceNat};
 use sluice_dataplane::published::{Slot, WorkerCounter};
-use sluice_dataplane::snapshot::{Local, PortId, ServiceId};
+use sluice_dataplane::snapshot::{Local, PortId};
 use sluice_dataplane::timeouts::{OnExpiry, Timeouts};
 use world::packet::{Spec, tcp, udp};
 use world::{INSIDE, OUTSIDE, Setup, World, ip};
@@ -26,17 +25,7 @@ const BRIEF: Timeouts = Timeouts {
 
 fn setup(epoch: u32) -> Setup {
     Setup {
-        snat_rules: vec![SnatRule {
-            service: ServiceId(1),
-            from: Some(world::INSIDE_ZONE),
-            to: Some(world::OUTSIDE_ZONE),
-            source: Networks::default(),
-            destination: Networks::default(),
-            proto: None,
-            to_source: SourceNat::Pool(0),
-            timeouts: 0,
-            clamp_mss: None,
-        }],
+        snat_rules: vec![world::snat(SourceNat::Pool(0))],
         snat_pools: vec![SnatPool {
             name: "wan".into(),
             addresses: vec![ip("192.0.2.10"), ip("2001:db8:b::10")],

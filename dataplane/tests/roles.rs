@@ -1,10 +1,10 @@
 //! Two appliances, and addresses that one of them holds at a time.
 
-mod world;
+use crate::world;
 
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::groups::{Group, GroupId, Groups, MAX_GROUPS, VirtualMacs};
-use sluice_dataplane::mailbox::{RoleOrders, ToWorker};
+use sluice_dataplane::mailbox::RoleOrders;
 use sluice_dataplane::published::WorkerCounter;
 use sluice_dataplane::snapshot::Local;
 use sluice_dataplane::tcp::{ACK, SYN};
@@ -13,8 +13,8 @@ use world::packet::{tcp, udp};
 use world::pair::{Pair, SILENCE_MS};
 use world::{INSIDE, OUTSIDE, PortId, Setup, ip};
 
-const HOST: &str = "10.0.0.7";
-const SERVER: &str = "198.51.100.9";
+pub(crate) const HOST: &str = "10.0.0.7";
+pub(crate) const SERVER: &str = "198.51.100.9";
 /// What hosts inside have as their gateway, and the virtual MAC address of its group.
 const GATEWAY: [u8; 4] = [10, 0, 0, 254];
 const MAC: MacAddr = MacAddr([0, 0, 0x5e, 0, 1, 1]);
@@ -50,7 +50,7 @@ fn world_text([a, b, c, d]: [u8; 4]) -> String {
 }
 
 /// Two nodes that know of each other by both ways, and have made out who holds what.
-fn pair() -> Pair {
+pub(crate) fn pair() -> Pair {
     let mut pair = Pair::new(grouped);
     pair.run(400);
     pair
@@ -86,7 +86,7 @@ fn answer(pair: &mut Pair, node: u8, target: [u8; 4]) -> Option<MacAddr> {
 }
 
 /// A frame to the virtual MAC address of the first group.
-fn to_group(frame: &[u8]) -> Vec<u8> {
+pub(crate) fn to_group(frame: &[u8]) -> Vec<u8> {
     [&MAC.0, &frame[6..]].concat()
 }
 
@@ -189,9 +189,25 @@ fn with_both_ways_cut_each_serves_and_one_lets_go_when_they_meet() {
     assert_eq!(pair.sum(1, WorkerCounter::PeerState), 2 * 4);
 }
 
+#[test]
+fn who_holds_says_so_again_also_where_the_other_one_let_go_before_it_was_heard() {
+    let mut pair = pair();
+    (pair.cut, pair.witness_cut) = (true, true);
+    pair.run(2 * SILENCE_MS + 5000);
+    (pair.witness_cut, pair.mute) = (false, Some(2));
+    pair.run(SILENCE_MS);
+    let both = 1 << 1 | 1 << 2;
+    assert_eq!((held(&mut pair, 1), held(&mut pair, 2)), (both, 1 << 2));
+    pair.node(1).spoken[0].clear();
+    pair.mute = None;
+    pair.run(SILENCE_MS);
+    let spoken = pair.node(1).spoken[0].clone();
+    let announced = spoken.iter().filter(|frame| announces_gateway(frame));
+    assert!(announced.count() >= 2, "{spoken:02x?}");
+}
+
 fn order(pair: &mut Pair, node: u8, orders: RoleOrders) {
-    let sent = pair.node(node).control[0].send(ToWorker::Roles(orders));
-    sent.expect("there is room");
+    pair.order(node, orders);
     pair.run(20);
 }
 

@@ -1,7 +1,7 @@
 //! A trace says what becomes of a packet, and what then becomes of it is that; and to be asked changes
 //! nothing.
 
-mod world;
+use crate::world;
 
 use std::num::NonZeroU32;
 
@@ -166,14 +166,7 @@ fn setup(rng: &mut Rng, workers: u16, epoch: u32) -> Setup {
         }],
         snat_rules: vec![SnatRule {
             service: ServiceId(4),
-            from: Some(INSIDE_ZONE),
-            to: Some(OUTSIDE_ZONE),
-            source: Networks::default(),
-            destination: Networks::default(),
-            proto: None,
-            to_source,
-            timeouts: 0,
-            clamp_mss: None,
+            ..world::snat(to_source)
         }],
         snat_pools: vec![
             pool(

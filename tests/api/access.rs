@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sluice_tests::alone::Alone;
 
-const PASSWORD: &str = "a first long password";
+/// The administrator's, once it is changed.
+pub(crate) const PASSWORD: &str = "a first long password";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// Changes the first password, and makes a token for an administrator.
@@ -208,6 +209,34 @@ fn certificates_of_clients_and_the_own_one_change_without_a_restart() {
         "it is all kept"
     );
     assert_eq!(status(curl(&alone, &["--cacert", &new], whoami)), None);
+    // Logins end with the process.
+    let body = json!({ "user": "admin", "password": PASSWORD }).to_string();
+    let login = [&arguments[..], &["--json", &body]].concat();
+    let (code, login) = curl(&alone, &login, "/api/v1/login").expect("an answer");
+    assert_eq!(code, 200, "{login}");
+    let login: Value = serde_json::from_str(&login).expect("JSON");
+    let admin = format!(
+        "Authorization: Bearer {}",
+        login["token"].as_str().expect("a secret")
+    );
+    // What is asked for is shown, and need not be asked for any more.
+    let ask = |method: &'static str, path: &str| {
+        let arguments = [&arguments[..], &["-H", &admin, "-X", method]].concat();
+        let answer = curl(&alone, &arguments, path);
+        let (code, said) = answer.unwrap_or_else(|| panic!("{method} {path}: no answer"));
+        (code, serde_json::from_str(&said).unwrap_or(Value::Null))
+    };
+    let (code, own) = ask("GET", "/api/v1/tls");
+    assert_eq!((code, own["sha256"].is_string()), (200, true), "{own}");
+    let (code, asked) = ask("GET", "/api/v1/tls/clients");
+    assert_eq!(
+        (code, &asked["clients"]["required"]),
+        (200, &json!(true)),
+        "{asked}"
+    );
+    assert!(matches!(ask("DELETE", "/api/v1/tls/clients").0, 200 | 204));
+    let bare = ["--cacert", &new, "-H", &admin];
+    assert_eq!(status(curl(&alone, &bare, whoami)), Some(200));
     let log = alone.log();
     for secret in [
         PASSWORD,

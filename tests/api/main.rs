@@ -5,4 +5,6 @@ mod capture;
 mod confined;
 mod contract;
 mod crash;
+mod ctl;
+mod log;
 mod slow;

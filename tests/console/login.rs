@@ -8,17 +8,15 @@ use sluice_tests::wait;
 
 use crate::CONSOLE;
 
-const PASSWORD: &str = "a longer password";
+pub(crate) const PASSWORD: &str = "a longer password";
 
-#[test]
-fn nobody_sees_anything_before_they_have_logged_in() {
-    let lab = Lab::gateway("login");
+/// An appliance that asks for users, with what else its `[api]` says; and the first password.
+pub(crate) fn start(lab: &Lab, api: &str, rest: &str) -> (Process, String) {
     let directory = lab.directory();
     let state = directory.join("state");
     std::fs::create_dir(&state).expect("cannot make a directory");
-    let config = lab
-        .config("")
-        .replace("[api]\n", "[api]\nauth = \"users\"\n");
+    let api = format!("[api]\nauth = \"users\"\n{api}");
+    let config = lab.config(rest).replace("[api]\n", &api);
     let file = directory.join("sluice.toml");
     std::fs::write(&file, config).expect("cannot write the configuration");
     let command = [
@@ -32,14 +30,31 @@ fn nobody_sees_anything_before_they_have_logged_in() {
     let appliance = Process::start(lab.appliance(), directory, "sluice", &command);
     wait::expect("the API to listen", || appliance.log().contains("API on"));
     let first = std::fs::read_to_string(state.join("initial-password")).expect("a password");
+    (appliance, first.trim().to_owned())
+}
 
-    let mut browser = Browser::start(lab.appliance(), directory);
+/// Logs in by a password that is to be changed, and changes it.
+pub(crate) fn first_login(browser: &mut Browser, user: &str, first: &str, password: &str) {
+    browser.fill("textbox", "User", user);
+    browser.fill("textbox", "Password", first);
+    browser.press("Enter", 13);
+    browser.fill("textbox", "New password", password);
+    browser.fill("textbox", "The same again", password);
+    browser.press("Enter", 13);
+    browser.await_text("connected");
+}
+
+#[test]
+fn nobody_sees_anything_before_they_have_logged_in() {
+    let lab = Lab::gateway("login");
+    let (_appliance, first) = start(&lab, "", "");
+    let mut browser = Browser::start(lab.appliance(), lab.directory());
     browser.open(CONSOLE);
     browser.fill("textbox", "User", "admin");
     browser.fill("textbox", "Password", "not the password");
     browser.press("Enter", 13);
     browser.await_text("user or password are wrong");
-    browser.fill("textbox", "Password", first.trim());
+    browser.fill("textbox", "Password", &first);
     browser.press("Enter", 13);
     // The first password is good for nothing but another one.
     browser.fill("textbox", "New password", PASSWORD);

@@ -15,8 +15,14 @@ use sluice_tests::servers::Nginx;
 use sluice_tests::sluice::Sluice;
 use sluice_tests::wait;
 
+mod administration;
+mod by_keyboard;
+mod changes;
+mod ha;
 mod login;
 mod modules;
+mod next;
+mod packets;
 mod tools;
 
 const VIP: &str = "203.0.113.80";
@@ -53,43 +59,12 @@ impl Console {
     /// Goes to a view by its link, as people do, and sees to what holds for all of them.
     #[track_caller]
     fn view(&mut self, title: &str) {
-        self.browser.click("link", title);
-        self.browser.await_true(&format!(
-            "document.activeElement.tagName === 'H1' && \
-             document.activeElement.textContent === {}",
-            json!(title)
-        ));
-        assert_eq!(
-            self.browser.eval("document.querySelectorAll('h1').length"),
-            1
-        );
-        assert_eq!(
-            self.browser
-                .eval("document.querySelectorAll('[aria-current=page]').length"),
-            1
-        );
-        let nameless = |(_, name): &&(String, String)| name.is_empty();
-        let controls = self.browser.controls();
-        assert_eq!(
-            controls.iter().find(nameless),
-            None,
-            "{title}: {controls:?}"
-        );
+        view(&mut self.browser, title);
     }
 
     #[track_caller]
     fn picture(&mut self, name: &str) {
-        let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let directory = target.join("console");
-        std::fs::create_dir_all(&directory).expect("cannot make a directory");
-        // The tests are root; whoever built them wants to be able to remove it.
-        let owner = std::fs::metadata(&target).expect("it is there");
-        std::os::unix::fs::chown(&directory, Some(owner.uid()), Some(owner.gid()))
-            .expect("root may");
-        self.browser
-            .screenshot(&directory.join(format!("{name}.png")));
-        let complaints = self.browser.complaints();
-        assert!(complaints.is_empty(), "{name}: {complaints:#?}");
+        picture(&mut self.browser, name);
     }
 
     /// What the API says of a real server.
@@ -103,6 +78,43 @@ impl Console {
     fn configuration(&self) -> String {
         self.sluice.get("/api/v1/config").expect("an answer").text()
     }
+}
+
+#[track_caller]
+fn view(browser: &mut Browser, title: &str) {
+    browser.click("link", title);
+    browser.await_true(&format!(
+        "document.activeElement.tagName === 'H1' && \
+         document.activeElement.textContent === {}",
+        json!(title)
+    ));
+    assert_eq!(browser.eval("document.querySelectorAll('h1').length"), 1);
+    assert_eq!(
+        browser.eval("document.querySelectorAll('[aria-current=page]').length"),
+        1
+    );
+    all_have_names(browser, title);
+}
+
+/// A screen reader can say what everything is that can be operated.
+#[track_caller]
+fn all_have_names(browser: &mut Browser, of: &str) {
+    let controls = browser.controls();
+    let nameless = controls.iter().find(|(_, name)| name.is_empty());
+    assert_eq!(nameless, None, "{of}: {controls:?}");
+}
+
+#[track_caller]
+fn picture(browser: &mut Browser, name: &str) {
+    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let directory = target.join("console");
+    std::fs::create_dir_all(&directory).expect("cannot make a directory");
+    // The tests are root; whoever built them wants to be able to remove it.
+    let owner = std::fs::metadata(&target).expect("it is there");
+    std::os::unix::fs::chown(&directory, Some(owner.uid()), Some(owner.gid())).expect("root may");
+    browser.screenshot(&directory.join(format!("{name}.png")));
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{name}: {complaints:#?}");
 }
 
 #[test]

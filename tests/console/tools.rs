@@ -57,7 +57,9 @@ fn somebody_who_looks_for_a_fault_finds_it() {
 
     console.browser.fill("textbox", "Ping what", "nobody");
     console.browser.press("Enter", 13);
-    console.browser.await_text("The body cannot be read");
+    console
+        .browser
+        .await_text("destination: invalid IP address");
     let refused = console.browser.complaints();
     assert!(refused.iter().all(|one| one.contains("422")), "{refused:?}");
 

@@ -88,7 +88,7 @@ fn download(pair: &Pair, to: &str) -> Child {
 }
 
 /// Requests by curl, each by a connection of its own: "COUNT STATUS EXITCODE" for each outcome.
-fn curls(pair: &Pair, requests: u64) -> Vec<String> {
+pub(crate) fn curls(pair: &Pair, requests: u64) -> Vec<String> {
     let url = format!("http://{SERVER}/from?[1-{requests}]");
     let command = [
         "curl",

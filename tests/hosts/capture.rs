@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -256,19 +257,26 @@ fn a_trace_says_what_then_happens() {
 
     // DPDK's own client reads the same counters.
     sluice.assert_accounted();
-    let output = Command::new("bash")
-        .args([
-            "-c",
-            &format!("echo /sluice/drops | dpdk-telemetry.py -f {prefix}"),
-        ])
-        .output()
-        .expect("cannot run bash");
+    let received = || sluice.json("/api/v1/stats")["total"]["received"].as_u64();
+    let before = received();
+    let commands = "/sluice/drops\\n/sluice/stats\\n/sluice/sessions\\n";
+    let ask = format!("printf '{commands}' | dpdk-telemetry.py -f {prefix}");
+    let output = Command::new("bash").args(["-c", &ask]).output();
+    let output = output.expect("cannot run bash");
     let text = String::from_utf8_lossy(&output.stdout);
-    let answer = text.lines().find(|line| line.contains("/sluice/drops"));
-    let answer: Value = serde_json::from_str(answer.unwrap_or_default())
-        .unwrap_or_else(|why| panic!("{why}: {output:?}"));
+    let told = |command: &str| -> Value {
+        let answer = text.lines().find(|line| line.contains(command));
+        let answer: Value = serde_json::from_str(answer.unwrap_or_default())
+            .unwrap_or_else(|why| panic!("{why}: {output:?}"));
+        answer[command].clone()
+    };
     let denied = sluice.stats().dropped("denied");
-    assert_eq!(answer["/sluice/drops"]["denied"], denied, "{answer}");
+    assert_eq!(told("/sluice/drops")["denied"], denied, "{text}");
+    let stats = told("/sluice/stats")["received"].as_u64();
+    assert!(before <= stats && stats <= received(), "{text}");
+    let sessions = &sluice.json("/api/v1/status")["sessions"];
+    assert!(sessions["v4"].as_u64() > Some(0), "{sessions}");
+    assert_eq!(told("/sluice/sessions")["sessions_v4"], sessions["v4"]);
 }
 
 #[test]
@@ -380,5 +388,49 @@ fn dumpcap_of_dpdk_attaches_and_sees_what_a_device_has() {
     assert_eq!(types, ["0", "0", "0", "8", "8", "8"], "{}", dumpcap.log());
     // Nothing is lost by it, nor afterwards.
     client.ok(&["ping", "-c", "1", OUTSIDE]);
+    sluice.assert_accounted();
+}
+
+#[test]
+fn a_capture_keeps_to_its_size_and_to_its_rate() {
+    let mut lab = Lab::gateway("bounds");
+    let (client, server) = (lab.inside(11), lab.outside(10));
+    let _nginx = Nginx::start(&server);
+    let sluice = lab.start(&snat(""));
+    let begun = Instant::now();
+    let start = |bound: &str, value: u32| {
+        let mut spec = json!({ "filter": "tcp port 80", "seconds": 600 });
+        spec[bound] = json!(value);
+        let id = ask(&lab, "POST", "/api/v1/captures", &spec)["id"].clone();
+        format!("/api/v1/captures/{id}")
+    };
+    let small = start("max_bytes", 20_000);
+    let slow = start("packets_per_second", 5);
+    wait::expect("the one to be full", || {
+        get(&client, "198.51.100.10", "/").expect("an answer");
+        sluice.json(&small)["running"] == false
+    });
+    let full = sluice.json(&small);
+    assert_eq!(full["over"], "size", "{full}");
+    let inside = || http::request_1_0(API, &format!("{small}/packets"));
+    let packets = lab.appliance().inside(inside).expect("packets").body;
+    let bytes = packets.len();
+    assert!((10_000..=20_000).contains(&bytes), "{full}");
+    assert_eq!(full["bytes"], bytes, "{full}");
+    // What was cut off is whole frames.
+    let file = lab.directory().join("small.pcapng");
+    std::fs::write(&file, packets).expect("cannot write");
+    assert_eq!(full["packets"], rows(&file).len(), "{full}");
+
+    wait::expect("frames beyond the rate", || {
+        get(&client, "198.51.100.10", "/").expect("an answer");
+        sluice.json(&slow)["limited"].as_u64() > Some(50)
+    });
+    let limited = sluice.json(&slow);
+    // Five of each worker at once, and five more in each second.
+    let most = 2 * 5 * (begun.elapsed().as_secs() + 2);
+    let packets = limited["packets"].as_u64();
+    assert!(packets > Some(0) && packets <= Some(most), "{limited}");
+    assert_eq!(limited["running"], true, "{limited}");
     sluice.assert_accounted();
 }

@@ -1,5 +1,7 @@
 //! The connectivity test, by `sluicectl`: what is named is what was broken.
 
+use std::process::Command;
+
 use serde_json::Value;
 use sluice_tests::lab::Lab;
 use sluice_tests::servers::Nginx;
@@ -8,7 +10,7 @@ use crate::kernel::namespace;
 use crate::ping::ctl;
 use crate::{VIP, get, pool, virtual_server};
 
-/// Every step as `server or zone, step, verdict`, and the summary.
+/// Every step as `server, zone or virtual server, step, verdict`, and the summary.
 fn steps(out: &str) -> (Vec<String>, Value) {
     let mut steps = Vec::new();
     for line in out.lines() {
@@ -19,8 +21,9 @@ fn steps(out: &str) -> (Vec<String>, Value) {
         let step = &line["step"];
         let word = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
         let of = match word("server") {
-            server if server.is_empty() => word("zone"),
-            server => server,
+            server if !server.is_empty() => server,
+            _ if !word("zone").is_empty() => word("zone"),
+            _ => word("virtual_server"),
         };
         steps.push(format!("{of} {} {}", word("step"), word("verdict")));
     }
@@ -60,6 +63,8 @@ fn a_connectivity_test_names_the_step_that_is_broken() {
         "outside client ok",
         "inside policy warning",
         "inside client warning",
+        "web connect ok",
+        "web check ok",
     ] {
         assert!(found.iter().any(|it| it == step), "{step}: {out}");
     }
@@ -70,6 +75,17 @@ fn a_connectivity_test_names_the_step_that_is_broken() {
     );
     assert_eq!(summary["verdict"], "warning", "{out}");
     assert!(get(&client, VIP, "/").is_ok());
+    // Other programs of the appliance's are served as well, and leave a session as everybody does.
+    let space = namespace(&lab);
+    let curl = ["netns", "exec", &space, "curl", "-sf", "-m", "5"];
+    let page = Command::new("ip")
+        .args(curl)
+        .arg(format!("http://{VIP}/from"))
+        .output()
+        .expect("curl runs");
+    assert!(page.status.success(), "{page:?}");
+    let (_, sessions, _) = ctl(&lab, &["--json", "sessions", "list"]);
+    assert!(sessions.contains("\"198.51.100.1\""), "{sessions}");
 
     // Asked for by name, the zone is to get through.
     let (code, out, err) = ctl(&lab, &["connectivity", "web", "--zone", "inside"]);

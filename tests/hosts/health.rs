@@ -77,7 +77,7 @@ fn a_server_that_dies_gets_no_more_sessions_and_one_that_comes_back_does() {
     assert_eq!(says("in11", "ping"), "up", "the host lives");
     wait::expect("workers to know", || {
         let stats = sluice.json("/api/v1/stats");
-        stats["servers"][0]["state"] == "draining" && stats["servers"][0]["health"] == "down"
+        stats["servers"][0]["state"] == "down" && stats["servers"][0]["health"] == "down"
     });
     // What answered may have come by an older snapshot; from here on none may fail.
     load.run_for(20);

@@ -3,6 +3,7 @@
 //! At the end of every test every frame is accounted for and no packet buffer is missing:
 //! `sluice_tests::sluice::Sluice` sees to that when it is dropped.
 
+mod api_rate;
 mod bad_wire;
 mod balancing;
 mod capture;
@@ -12,9 +13,11 @@ mod cuts;
 mod demo;
 mod firewall;
 mod fragments;
+mod ftp;
 mod health;
 mod hostile;
 mod icmp;
+mod inline;
 mod kernel;
 mod keys;
 mod kill;
@@ -29,10 +32,15 @@ mod quickstart;
 mod redirect;
 mod reload;
 mod roles;
+mod rolling;
 mod snat;
 mod startup;
 mod stuck;
+mod syslog;
+mod three;
+mod tiers;
 mod translations;
+mod tunnels;
 mod two_nodes;
 mod vlan;
 

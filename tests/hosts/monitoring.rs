@@ -315,7 +315,10 @@ fn sessions_ports_and_pools_are_told_as_they_are() {
         let found = sluice.json(&format!("/api/v1/sessions/count?protocol=tcp&{query}"));
         found["sessions"].as_u64().expect("a number")
     };
-    assert_eq!(count("state=established"), 6);
+    // A client's connect() returns before its ACK has passed.
+    wait::expect("the last handshake to be over", || {
+        count("state=established") == 6
+    });
     assert_eq!(count("rule=web"), 6);
     assert_eq!(count("rule=other"), 0);
     assert_eq!(count("owner=this"), 6);
@@ -367,6 +370,21 @@ fn sessions_ports_and_pools_are_told_as_they_are() {
     let means = workers["workers"].as_array().into_iter().flatten();
     let mut means = means.filter_map(|worker| worker["burst_mean"].as_f64());
     assert!(means.any(|mean| mean >= 1.0), "{workers}");
+    let busy = workers["workers"].as_array().into_iter().flatten();
+    let busy: Vec<_> = busy.filter(|one| one["received"] != 0).collect();
+    assert!(!busy.is_empty(), "{workers}");
+    for worker in busy {
+        let number = |key: &str| worker[key].as_f64().expect(key);
+        let share = number("busy_share");
+        assert!(share > 0.0 && share <= 1.0, "{worker}");
+        // Not free, and not a second.
+        let ns = number("ns_per_frame");
+        assert!(ns > 10.0 && ns < 1e9, "{worker}");
+        let cycles = number("cycles_per_frame");
+        assert!(cycles > 10.0, "{worker}");
+        // Some GHz.
+        assert!((0.2..10.0).contains(&(cycles / ns)), "{worker}");
+    }
 
     // By rule they are ended, too.
     let ended = sluice

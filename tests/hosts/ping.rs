@@ -77,6 +77,30 @@ fn the_appliance_pings_and_finds_routers_by_its_own_ports() {
         assert_eq!(from, hops, "{out}");
         assert_eq!(lines[2]["summary"]["hops"], 2, "{out}");
     }
+    // A way on which nobody answers is gone to its end in a few seconds, not one for each request.
+    let silent = ["route", "add", "blackhole", "192.0.2.66/32"];
+    router.namespace().ip(&silent);
+    let far = [
+        "traceroute",
+        "-q",
+        "3",
+        "-m",
+        "20",
+        "-W",
+        "1000",
+        "192.0.2.66",
+    ];
+    let (code, out, err) = ctl(&lab, &far);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert_eq!(out.matches("no answer in time").count(), 60, "{out}");
+    // Each hop once, however many requests were under way.
+    let (code, out, err) = ctl(&lab, &["--json", "traceroute", "-W", "5000", "192.0.2.9"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let lines = out.lines().map(serde_json::from_str::<Value>);
+    let hops: Vec<u64> = lines
+        .filter_map(|line| line.expect("JSON")["probe"]["hop"].as_u64())
+        .collect();
+    assert_eq!(hops, [1, 1, 1, 2, 2, 2], "{out}");
     // Nobody has this address.
     let nobody = ["ping", "-c", "1", "-W", "300", "10.1.0.99"];
     let (code, out, _) = ctl(&lab, &nobody);

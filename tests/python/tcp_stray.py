@@ -1,19 +1,18 @@
 """Sends a TCP segment that belongs to no session, and says what came back: silence or reset.
 
-usage: tcp_stray.py INTERFACE GATEWAY SERVER PORT [DATA [FROM_PORT]]
+usage: tcp_stray.py INTERFACE GATEWAY SERVER PORT [DATA]
 """
 
 import sys
 
 from scapy.all import IP, TCP, Ether, Raw, conf, getmacbyip, srp1
 
-interface, gateway, server, port, *more = sys.argv[1:]
-data, from_port = more[:1], int(more[1]) if len(more) > 1 else 54321
+interface, gateway, server, port, *data = sys.argv[1:]
 conf.iface = interface
 segment = (
     Ether(dst=getmacbyip(gateway))
     / IP(dst=server)
-    / TCP(sport=from_port, dport=int(port), flags="A", seq=1000, ack=777)
+    / TCP(sport=54321, dport=int(port), flags="A", seq=1000, ack=777)
 )
 if data:
     segment /= Raw(data[0].encode())

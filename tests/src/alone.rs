@@ -22,6 +22,8 @@ const CONFIG: &str = include_str!("alone.toml");
 pub struct Alone {
     child: Child,
     directory: PathBuf,
+    /// Of the command line, besides the usual ones.
+    arguments: &'static [&'static str],
     /// Where DPDK keeps its files when it may use /run; a killed process leaves them.
     runtime: PathBuf,
     api: SocketAddr,
@@ -35,6 +37,19 @@ impl Alone {
     /// If it does not come up.
     #[track_caller]
     pub fn start(directory: &Path, settings: &str) -> Self {
+        Self::start_with(directory, settings, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[track_caller]
+    pub fn start_with(
+        directory: &Path,
+        settings: &str,
+        arguments: &'static [&'static str],
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("sluice-alone-{}-{number}", std::process::id());
@@ -42,10 +57,11 @@ impl Alone {
             .replace("@PREFIX@", &prefix)
             .replace("@API@", settings);
         std::fs::write(directory.join("sluice.toml"), config).expect("cannot write");
-        let (child, api) = launch(directory, 0);
+        let (child, api) = launch(directory, arguments, 0);
         Self {
             child,
             directory: directory.to_owned(),
+            arguments,
             runtime: Path::new("/var/run/dpdk").join(&prefix),
             api,
             starts: 1,
@@ -94,7 +110,7 @@ impl Alone {
     pub fn start_again(&mut self) {
         let ended = self.child.try_wait().expect("its state");
         assert!(ended.is_some(), "it still runs");
-        (self.child, self.api) = launch(&self.directory, self.starts);
+        (self.child, self.api) = launch(&self.directory, self.arguments, self.starts);
         self.starts += 1;
     }
 
@@ -158,7 +174,7 @@ fn log(directory: &Path, start: u32) -> PathBuf {
 
 /// Starts the process, and waits until it says where its API listens.
 #[track_caller]
-fn launch(directory: &Path, start: u32) -> (Child, SocketAddr) {
+fn launch(directory: &Path, arguments: &[&str], start: u32) -> (Child, SocketAddr) {
     let path = log(directory, start);
     let file = File::create(&path).expect("cannot make a log file");
     let mut child = Command::new(binary())
@@ -167,6 +183,7 @@ fn launch(directory: &Path, start: u32) -> (Child, SocketAddr) {
         .arg(directory.join("state"))
         .arg(directory.join("sluice.toml"))
         .args(["--log", "debug"])
+        .args(arguments)
         // Where DPDK keeps its files, if it may not use /run.
         .env("XDG_RUNTIME_DIR", directory)
         .stdin(Stdio::null())

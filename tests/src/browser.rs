@@ -279,6 +279,23 @@ impl Browser {
         })
     }
 
+    /// Role and name of what has the focus, as a screen reader has them.
+    ///
+    /// # Panics
+    /// If the browser cannot say.
+    #[track_caller]
+    pub fn focused(&mut self) -> (String, String) {
+        let asked = json!({ "expression": "document.activeElement" });
+        let found = self.call("Runtime.evaluate", asked);
+        let of = json!({ "objectId": found["result"]["objectId"], "fetchRelatives": false });
+        let mut tree = self.call("Accessibility.getPartialAXTree", of);
+        let mut told = |what: &str| match tree["nodes"][0][what]["value"].take() {
+            serde_json::Value::String(text) => text,
+            _ => String::new(),
+        };
+        (told("role"), told("name"))
+    }
+
     /// Clicks the middle of an element.
     ///
     /// # Panics
@@ -299,6 +316,7 @@ impl Browser {
         let quad: Vec<f64> = serde_json::from_value(quads["quads"][0].clone())
             .map_err(|_| "it is nowhere on the page".to_owned())?;
         let middle = |at: usize| (quad[at] + quad[at + 4]) / 2.0;
+        self.uncovered(node, middle(0), middle(1))?;
         for kind in ["mousePressed", "mouseReleased"] {
             let event = json!({
                 "type": kind, "x": middle(0), "y": middle(1), "button": "left", "clickCount": 1
@@ -306,6 +324,23 @@ impl Browser {
             self.try_call("Input.dispatchMouseEvent", event)?;
         }
         Ok(())
+    }
+
+    /// Whether a click there meets an element, or part of it, and nothing that lies above it.
+    fn uncovered(&mut self, node: i64, x: f64, y: f64) -> Result<(), String> {
+        let object = self.try_call("DOM.resolveNode", json!({ "backendNodeId": node }))?;
+        let asked = json!({
+            "objectId": object["object"]["objectId"],
+            "functionDeclaration": "function (x, y) { \
+                const hit = document.elementFromPoint(x, y); \
+                return this.contains(hit) ? null : `covered by ${hit?.outerHTML.slice(0, 200)}`; }",
+            "arguments": [{ "value": x }, { "value": y }],
+            "returnByValue": true
+        });
+        let said = self.try_call("Runtime.callFunctionOn", asked)?;
+        said["result"]["value"]
+            .as_str()
+            .map_or(Ok(()), |by| Err(by.to_owned()))
     }
 
     /// Replaces what stands in a field, by keyboard.

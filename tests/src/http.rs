@@ -76,12 +76,13 @@ fn exchange(server: SocketAddr, request: &[u8]) -> Result<Response, String> {
     stream
         .set_write_timeout(Some(PATIENCE))
         .map_err(told("timeout"))?;
+    let local = stream.local_addr().map_err(told("local address"))?;
     stream.write_all(request).map_err(told("send"))?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => parse(&answer),
         Err(why) if why.kind() == ErrorKind::WouldBlock => Err(format!(
-            "no end of the answer within {PATIENCE:?}, {} bytes in",
+            "{local}: no end of the answer within {PATIENCE:?}, {} bytes in",
             answer.len()
         )),
         Err(why) => Err(format!("receive, {} bytes in: {why}", answer.len())),

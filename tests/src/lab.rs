@@ -220,6 +220,8 @@ pub struct Lab {
     plugs: Vec<String>,
     system: String,
     ha: String,
+    /// How many appliances there are, where there are several.
+    nodes: u8,
     directory: tempfile::TempDir,
     _turn: Turn,
 }
@@ -251,6 +253,7 @@ impl Lab {
             plugs: Vec::new(),
             system: SYSTEM.to_owned(),
             ha: twin::HA.to_owned(),
+            nodes: 2,
             directory,
             _turn: turn,
         }

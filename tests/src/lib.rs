@@ -17,6 +17,7 @@
 pub mod alone;
 pub mod beat;
 pub mod browser;
+pub mod ftpd;
 pub mod http;
 pub mod lab;
 pub mod load;

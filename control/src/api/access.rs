@@ -1,4 +1,4 @@
-//! Logging in; users, tokens, the audit log.
+//! Logging in; tokens.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +9,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::door::{bearer, client, guessed_wrong, too_many, unauthorized};
 use super::extract::{Body, Path, Query};
+use super::pages::{Paging, behind_sorted};
+use super::recorder::Notes;
+use super::trial::{Trial, Tried};
 use super::{Api, Problem};
-use crate::security::{Accounts, Login, NewToken, Record, Refused, Role, Token, User};
+use crate::clock;
+use crate::security::{
+    self, Accounts, Grant, Login, NewToken, Refused, Role, Run, Scope, Token, User,
+};
 
 /// Passwords that are checked at once: each takes 19 MiB and a core for 20 ms.
 static CHECKS: Semaphore = Semaphore::const_new(2);
@@ -35,7 +41,26 @@ impl From<Refused> for Problem {
                     .detail(&detail)
                     .fault(pointer.to_owned(), found, remedy);
             }
+            Refused::Beyond {
+                pointer,
+                found,
+                remedy,
+            } => {
+                let title = "A token makes nothing that it is not";
+                let problem = Self::new(StatusCode::FORBIDDEN, "beyond-token", title);
+                return problem
+                    .detail(&detail)
+                    .fault(pointer.to_owned(), found, remedy);
+            }
             Refused::Missing(_) => (StatusCode::NOT_FOUND, "no-such-account", "It is not there"),
+            Refused::Stale => {
+                let status = StatusCode::PRECONDITION_FAILED;
+                (
+                    status,
+                    "changed-meanwhile",
+                    "It is not what you think it is",
+                )
+            }
             Refused::LastAdmin => (StatusCode::CONFLICT, "last-administrator", "It is needed"),
             Refused::Full(_) => (StatusCode::CONFLICT, "full", "There is no room"),
             Refused::NotStored(_) => {
@@ -47,7 +72,7 @@ impl From<Refused> for Problem {
     }
 }
 
-fn accounts(api: &Api) -> Result<Arc<Accounts>, Problem> {
+pub(super) fn accounts(api: &Api) -> Result<Arc<Accounts>, Problem> {
     api.security.accounts.clone().ok_or_else(|| {
         let status = StatusCode::CONFLICT;
         let problem = Problem::new(status, "no-users", "Nobody is asked who they are");
@@ -56,7 +81,7 @@ fn accounts(api: &Api) -> Result<Arc<Accounts>, Problem> {
 }
 
 /// Does what takes a password, away from the thread that serves.
-async fn with_password<T: Send + 'static>(
+pub(super) async fn with_password<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let failed = || {
@@ -85,7 +110,12 @@ pub(super) struct Credentials {
 pub(super) async fn login(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let accounts = accounts(&api)?;
     let client = client(&request);
+    let notes = Notes::of(request.extensions());
     let Body(Credentials { user, password }) = Body::read(request).await?;
+    // What is no user's name may be a password in the wrong place.
+    if accounts.user(&user).is_some() {
+        notes.refused(&user);
+    }
     if let Err(wait) = api.security.limits.may_guess(client, Instant::now()) {
         return Ok(too_many(wait, "Locked out after too many wrong guesses"));
     }
@@ -93,14 +123,7 @@ pub(super) async fn login(State(api): State<Api>, request: Request) -> Result<Re
     match with_password(move || accounts.login(&user, &password)).await? {
         Ok(login) => {
             api.security.limits.guessed_right(client);
-            api.security.audit.write(Record {
-                time: crate::clock::now(),
-                user: name,
-                client: client.to_string(),
-                method: "LOGIN".to_owned(),
-                path: "/api/v1/login".to_owned(),
-                status: 200,
-            });
+            notes.let_in(&name);
             Ok(Json(login).into_response())
         }
         Err(_) => {
@@ -128,9 +151,24 @@ pub(super) async fn logout(
 pub(super) struct Me {
     /// Whether users are asked for at all.
     users: bool,
-    /// The user, if so.
+    /// The user, if so; the role is what counts for this request.
     #[serde(flatten)]
     user: User,
+    /// The token, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<ShownToken>,
+}
+
+/// The token that a request shows.
+#[derive(Debug, Serialize, ToSchema)]
+struct ShownToken {
+    /// What it is for.
+    name: String,
+    /// What it is held to; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
+    /// When it ends (RFC 3339, UTC).
+    expires: String,
 }
 
 /// Who am I?
@@ -146,11 +184,19 @@ pub(super) async fn who_am_i(
         role: Role::Admin,
         must_change_password: false,
     };
+    let known = accounts.and_then(|accounts| accounts.user(&caller.user));
+    let known = known.map(|user| User {
+        role: caller.role,
+        ..user
+    });
     Json(Me {
         users: accounts.is_some(),
-        user: accounts
-            .and_then(|accounts| accounts.user(&caller.user))
-            .unwrap_or(local),
+        user: known.unwrap_or(local),
+        token: caller.token.map(|token| ShownToken {
+            name: token.name,
+            scope: token.scope,
+            expires: clock::text(token.expires),
+        }),
     })
 }
 
@@ -173,8 +219,13 @@ pub(super) async fn set_password(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Body(Passwords { old, new }): Body<Passwords>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let accounts = accounts(&api)?;
+    if let Some(client) = caller.address
+        && let Err(wait) = api.security.limits.may_guess(client, Instant::now())
+    {
+        return Ok(too_many(wait, "Locked out after too many wrong guesses"));
+    }
     let user = caller.user.clone();
     let done = with_password(move || accounts.set_password(&user, &old, &new)).await?;
     if let (
@@ -187,92 +238,30 @@ pub(super) async fn set_password(
         guessed_wrong(&api, client, Instant::now());
     }
     done?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// All users.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Users {
-    /// By name.
-    users: Vec<User>,
-}
-
-/// All users
-#[utoipa::path(get, path = "/users", tag = "access", operation_id = "listUsers",
-    responses((status = 200, body = Users)))]
-pub(super) async fn users(State(api): State<Api>) -> Result<Json<Users>, Problem> {
-    let users = accounts(&api)?.users();
-    Ok(Json(Users { users }))
-}
-
-/// One user
-#[utoipa::path(get, path = "/users/{name}", tag = "access", operation_id = "readUser",
-    params(("name" = String, Path)), responses((status = 200, body = User)))]
-pub(super) async fn user(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<Json<User>, Problem> {
-    let user = accounts(&api)?.user(&name);
-    let missing = || Refused::Missing(format!("user {name:?}"));
-    Ok(Json(user.ok_or_else(missing)?))
-}
-
-/// What a user is to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WantedUser {
-    /// What the user may do.
-    role: Role,
-    /// Needed for a new user, who then has to change it.
-    password: Option<String>,
-}
-
-/// Make or change a user
-#[utoipa::path(put, path = "/users/{name}", tag = "access", operation_id = "putUser",
-    params(("name" = String, Path)), request_body = WantedUser,
-    responses((status = 200, body = User), (status = 201, body = User)))]
-pub(super) async fn put_user(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    Body(WantedUser { role, password }): Body<WantedUser>,
-) -> Result<Response, Problem> {
-    let accounts = accounts(&api)?;
-    let (same, user) = (Arc::clone(&accounts), name.clone());
-    let made = with_password(move || same.put(&user, role, password.as_deref())).await??;
-    let status = if made {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    Ok((status, Json(accounts.user(&name))).into_response())
-}
-
-/// Take a user out
-///
-/// With logins and tokens.
-#[utoipa::path(delete, path = "/users/{name}", tag = "access", operation_id = "deleteUser",
-    params(("name" = String, Path)), responses((status = 204)))]
-pub(super) async fn delete_user(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    accounts(&api)?.remove(&name)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// All tokens.
+/// A page of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokens {
-    /// Those that have not ended.
+    /// Those that have not ended, by id.
     tokens: Vec<Token>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// All tokens
 #[utoipa::path(get, path = "/tokens", tag = "access", operation_id = "listTokens",
-    responses((status = 200, body = Tokens)))]
-pub(super) async fn tokens(State(api): State<Api>) -> Result<Json<Tokens>, Problem> {
-    let tokens = accounts(&api)?.tokens();
-    Ok(Json(Tokens { tokens }))
+    params(Paging), responses((status = 200, body = Tokens)))]
+pub(super) async fn tokens(
+    State(api): State<Api>,
+    Query(page): Query<Paging>,
+) -> Result<Json<Tokens>, Problem> {
+    let behind = |all: &[Token], key: &str| behind_sorted(all, |token| &token.id, key);
+    let all = accounts(&api)?.tokens();
+    let (tokens, next) = page.page(all, |token| token.id.clone(), behind, |_| true)?;
+    Ok(Json(Tokens { tokens, next }))
 }
 
 /// What a token is to be.
@@ -286,6 +275,9 @@ pub(super) struct WantedToken {
     user: Option<String>,
     /// What it may do, and never more than the user.
     role: Role,
+    /// What it is held to of that; by default nothing. It may ask who it is in any case.
+    #[schema(min_items = 1)]
+    scope: Option<Vec<Grant>>,
     /// How long it is good: up to ten years.
     #[schema(minimum = 60, maximum = 315_360_000)]
     seconds: u64,
@@ -293,14 +285,18 @@ pub(super) struct WantedToken {
 
 /// Make a token
 ///
-/// Its secret is in the answer, and never shown again.
+/// Its secret is in the answer, and never shown again. A token that is made with another one can do no more
+/// than that, and for no longer.
 #[utoipa::path(post, path = "/tokens", tag = "access", operation_id = "makeToken",
-    request_body = WantedToken, responses((status = 201, body = NewToken)))]
+    params(Trial), request_body = WantedToken,
+    responses((status = 201, body = NewToken),
+        (status = 200, body = Tried, description = "With `dry_run`: it can be made")))]
 pub(super) async fn make_token(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    trial: Trial,
     Body(wanted): Body<WantedToken>,
-) -> Result<(StatusCode, Json<NewToken>), Problem> {
+) -> Result<Response, Problem> {
     let accounts = accounts(&api)?;
     let wrong = |pointer, found: String, remedy: &str| Refused::Wrong {
         pointer,
@@ -315,49 +311,37 @@ pub(super) async fn make_token(
         let found = format!("{} is out of range", wanted.seconds);
         return Err(wrong("/seconds", found, "write 60 to 315360000").into());
     }
-    let user = wanted.user.unwrap_or(caller.user);
-    let token = accounts.make_token(&wanted.name, &user, wanted.role, wanted.seconds)?;
-    Ok((StatusCode::CREATED, Json(token)))
+    let scope = match wanted.scope.map(Scope::new) {
+        Some(None) => {
+            let remedy = "name what it may do, or leave `scope` out";
+            return Err(wrong("/scope", "a scope of nothing".to_owned(), remedy).into());
+        }
+        given => given.flatten(),
+    };
+    let run = trial.run();
+    let wanted = security::WantedToken {
+        name: wanted.name,
+        user: wanted.user.unwrap_or_else(|| caller.user.clone()),
+        role: wanted.role,
+        scope,
+        seconds: wanted.seconds,
+    };
+    let token = accounts.make_token(wanted, (&caller.user, caller.token.as_ref()), run)?;
+    match run {
+        Run::Real => Ok((StatusCode::CREATED, Json(token)).into_response()),
+        Run::Dry => Ok(Tried::valid()),
+    }
 }
 
 /// Revoke a token
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "access", operation_id = "revokeToken",
-    params(("id" = String, Path)), responses((status = 204)))]
+    params(("id" = String, Path), Trial),
+    responses((status = 204), (status = 200, body = Tried, description = "With `dry_run`")))]
 pub(super) async fn revoke_token(
     State(api): State<Api>,
     Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    accounts(&api)?.revoke(&id)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// How many records.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Latest {
-    /// 1 to 1000; 100 by default.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-}
-
-/// The audit log.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Records {
-    /// Latest first.
-    records: Vec<Record>,
-}
-
-/// Who did what
-///
-/// Every change, every login, and everything that was refused.
-#[utoipa::path(get, path = "/audit", tag = "access", operation_id = "readAudit",
-    params(Latest), responses((status = 200, body = Records)))]
-pub(super) async fn audit(
-    State(api): State<Api>,
-    Query(latest): Query<Latest>,
-) -> Result<Json<Records>, Problem> {
-    let limit = super::events::limit(latest.limit)?;
-    let records = api.security.audit.latest(limit);
-    Ok(Json(Records { records }))
+    trial: Trial,
+) -> Result<Response, Problem> {
+    accounts(&api)?.revoke(&id, trial.run())?;
+    Ok(trial.gone())
 }

@@ -14,7 +14,9 @@ use super::problem::mismatch;
 use super::{Api, Problem};
 use crate::clock;
 use crate::config::secrets;
-use crate::controller::{Action, ActionError, Outcome, SessionCursor, SessionFilter, SessionQuery};
+use crate::controller::{
+    Action, ActionError, HealthFilter, Outcome, SessionCursor, SessionFilter, SessionQuery,
+};
 use crate::logs::Level;
 
 /// Sessions that are looked at for the summary.
@@ -35,7 +37,7 @@ const MACHINE: [(&str, &str); 6] = [
 
 /// A file for those who are to help
 ///
-/// A `tar.gz` of configuration, counters, NIC statistics, events, neighbours, routes, a sample of
+/// A `tar.gz` of configuration, counters, metrics, NIC statistics, health, events, neighbours, routes, a sample of
 /// sessions, and what the kernel tells of the machine. Secrets of the configuration are left out, and so
 /// are its comments; users, tokens and certificates are not in it at all. Addresses of clients are.
 #[utoipa::path(get, path = "/support-bundle", tag = "tools", operation_id = "supportBundle",
@@ -68,9 +70,13 @@ async fn collect(api: &Api) -> Result<Vec<Member>, Problem> {
         ("revisions.json", Action::ListRevisions),
         ("status.json", Action::Status),
         ("stats.json", Action::Stats),
+        ("health.json", Action::Health(HealthFilter::default())),
+        ("workers.json", Action::ListWorkers),
+        ("drops.json", Action::ListDrops),
+        ("ports.json", Action::ListPorts),
         ("ha.json", Action::Ha),
         ("routes.json", Action::ListRoutes),
-        ("tiers.json", Action::ListTiers),
+        ("tiers.json", Action::ListTiers(None)),
         ("neighbours.json", Action::ListNeighbours),
         ("captures.json", Action::ListCaptures),
         ("sessions.json", Action::ListSessions(sample())),
@@ -83,6 +89,11 @@ async fn collect(api: &Api) -> Result<Vec<Member>, Problem> {
         };
         files.push(pretty(name, &value));
     }
+    let metrics = super::metrics::written(api).await;
+    files.push(Member {
+        name: "metrics.txt",
+        text: metrics.unwrap_or_else(|why| why.detail.unwrap_or(why.title)),
+    });
     files.push(pretty("events.json", &api.events.after(0, EVENTS)));
     files.push(pretty("syslog.json", &api.logs.servers()));
     let lines = api.logs.lines().latest_of(Level::Trace, LINES);
@@ -116,6 +127,10 @@ fn show(outcome: Outcome) -> Value {
         Outcome::Revisions(revisions) => value(&revisions),
         Outcome::Status(status) => value(&status),
         Outcome::Stats(stats) => value(&stats),
+        Outcome::Health(health) => value(&health),
+        Outcome::Workers(workers) => value(&workers),
+        Outcome::Drops(drops) => value(&drops),
+        Outcome::Ports(ports) => value(&ports),
         Outcome::Ha(ha) => value(&ha),
         Outcome::Routes(routes) => value(&routes),
         Outcome::Tiers(tiers) => value(&tiers),

@@ -9,10 +9,10 @@ use axum::response::Response;
 
 use super::Problem;
 use super::caller::Caller;
-use super::config::{change, shown, source};
+use super::config::{besides, change, source};
 use super::problem::mismatch;
 use super::revisions::{Differences, compare};
-use super::terms::{Asked, How, has, not_modified};
+use super::terms::{Asked, How};
 use crate::config::RawConfig;
 use crate::controller::{Action, Committed, Handle, Outcome, Target, What, Which};
 
@@ -25,13 +25,7 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let action = Action::ReadCandidate(caller.name.clone());
-    let Outcome::Candidate(view) = handle.call(action).await? else {
-        return Err(mismatch());
-    };
-    if has(&headers, &view.tag) {
-        return Ok(not_modified(&view.tag));
-    }
-    Ok(shown(&caller, &headers, &view.tag, view.text, view.value))
+    besides(&handle, action, &caller, &headers).await
 }
 
 /// Begin or replace the candidate

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
+use super::trial::{Trial, Tried};
 use super::{Api, Problem};
 use crate::security::{Certificate, Clients, Tls, TlsError};
 
@@ -18,6 +20,7 @@ impl From<TlsError> for Problem {
             TlsError::NoCertificate => "/certificate",
             TlsError::NoKey => "/key",
             TlsError::NoAuthority => "/authorities",
+            TlsError::NoList => "/crls",
             TlsError::Unfit(_) => "",
             TlsError::NotMade(_) | TlsError::NotStored(_) => {
                 let status = StatusCode::INSUFFICIENT_STORAGE;
@@ -64,14 +67,17 @@ pub(super) struct WantedCertificate {
 
 /// Replace the certificate
 ///
-/// For all connections that come from now on.
+/// For all connections that come from now on. With `dry_run` the answer has what would be in use.
 #[utoipa::path(put, path = "/tls", tag = "access", operation_id = "replaceCertificate",
-    request_body = WantedCertificate, responses((status = 200, body = Certificate)))]
+    params(Trial), request_body = WantedCertificate,
+    responses((status = 200, body = Certificate)))]
 pub(super) async fn replace_certificate(
     State(api): State<Api>,
+    trial: Trial,
     Body(wanted): Body<WantedCertificate>,
 ) -> Result<Json<Certificate>, Problem> {
-    Ok(Json(tls(&api)?.replace(&wanted.certificate, &wanted.key)?))
+    let (tls, run) = (tls(&api)?, trial.run());
+    Ok(Json(tls.replace(&wanted.certificate, &wanted.key, run)?))
 }
 
 /// Whether clients are asked for certificates.
@@ -96,22 +102,27 @@ pub(super) async fn clients(State(api): State<Api>) -> Result<Json<Asked>, Probl
 /// or URI that it is for, or by the common name of its subject if there is neither. For connections
 /// from now on.
 #[utoipa::path(put, path = "/tls/clients", tag = "access",
-    operation_id = "askClientCertificates", request_body = Clients,
+    operation_id = "askClientCertificates", params(Trial), request_body = Clients,
     responses((status = 200, body = Asked)))]
 pub(super) async fn ask_clients(
     State(api): State<Api>,
+    trial: Trial,
     Body(wanted): Body<Clients>,
 ) -> Result<Json<Asked>, Problem> {
     let tls = tls(&api)?;
-    tls.ask_clients(Some(wanted))?;
-    let clients = tls.clients();
+    tls.ask_clients(Some(wanted.clone()), trial.run())?;
+    let clients = Some(wanted);
     Ok(Json(Asked { clients }))
 }
 
 /// Ask clients for no certificates
 #[utoipa::path(delete, path = "/tls/clients", tag = "access",
-    operation_id = "ignoreClientCertificates", responses((status = 204)))]
-pub(super) async fn ignore_clients(State(api): State<Api>) -> Result<StatusCode, Problem> {
-    tls(&api)?.ask_clients(None)?;
-    Ok(StatusCode::NO_CONTENT)
+    operation_id = "ignoreClientCertificates", params(Trial),
+    responses((status = 204), (status = 200, body = Tried, description = "With `dry_run`")))]
+pub(super) async fn ignore_clients(
+    State(api): State<Api>,
+    trial: Trial,
+) -> Result<Response, Problem> {
+    tls(&api)?.ask_clients(None, trial.run())?;
+    Ok(trial.gone())
 }

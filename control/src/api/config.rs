@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::caller::Caller;
+use super::guard::unreadable;
 use super::problem::mismatch;
 use super::terms::{Asked, How, answer, etag, has, not_modified};
 use crate::config::edit::{Address, Edit, Operation};
@@ -39,6 +40,22 @@ pub(super) async fn read(
     }
     let (text, raw) = (config.to_toml(), diff::value(&config.raw));
     Ok(shown(&caller, &headers, &tag, text, raw))
+}
+
+/// A whole configuration besides the one in use, unless the client has it already.
+pub(super) async fn besides(
+    handle: &Handle,
+    action: Action,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Outcome::Candidate(view) = handle.call(action).await? else {
+        return Err(mismatch());
+    };
+    if has(headers, &view.tag) {
+        return Ok(not_modified(&view.tag));
+    }
+    Ok(shown(caller, headers, &view.tag, view.text, view.value))
 }
 
 /// A configuration in the format that is wanted, for whoever wants it.
@@ -147,9 +164,7 @@ pub(super) fn source(
 
 /// A body as text.
 pub(super) fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Problem> {
-    let body = body.map_err(|why| {
-        Problem::new(why.status(), "bad-body", "The body cannot be read").detail(why.body_text())
-    })?;
+    let body = body.map_err(|why| unreadable(&why))?;
     String::from_utf8(body.to_vec())
         .map_err(|why| Problem::bad_request(format!("the body is not UTF-8: {why}")))
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::caller::Caller;
+use super::crowd::Place;
+use super::needs::{Needs, below, is_own};
+use super::recorder::Notes;
+use super::tether::{Credentials, tether};
 use super::{Api, Problem};
-use crate::clock;
 use crate::events::Severity;
-use crate::security::{Record, Role, Wait};
+use crate::security::Wait;
 
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
@@ -22,14 +25,17 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Names in the certificate that it showed, if it did; an authority of ours vouches for them.
     pub(super) names: Option<Arc<[String]>>,
+    /// Its place among connections: taken until the connection is closed and all its requests are done.
+    _place: Option<Arc<Place>>,
 }
 
 impl Peer {
     /// Without a certificate.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr, place: Option<Arc<Place>>) -> Self {
         Self {
             address,
             names: None,
+            _place: place,
         }
     }
 }
@@ -37,52 +43,36 @@ impl Peer {
 /// What anybody may see who can reach the API: how to ask, the way in, and the console's files.
 const OPEN: [&str; 3] = ["/", "/api/v1/login", "/api/v1/openapi.json"];
 const OPEN_BELOW: [&str; 2] = ["/api/v1/docs", "/console"];
-/// For administrators alone.
-const ADMIN: [&str; 4] = [
-    "/api/v1/users",
-    "/api/v1/tokens",
-    "/api/v1/audit",
-    "/api/v1/tls",
-];
-/// For operators also to read: what is in there is other people's.
-const OPERATOR: [&str; 2] = ["/api/v1/captures", "/api/v1/support-bundle"];
-/// Of the caller's own account: for everybody who has one.
-const OWN: [&str; 3] = ["/api/v1/whoami", "/api/v1/password", "/api/v1/logout"];
-
-/// Lets a request in, with a [`Caller`], or not. Every change and every refusal is written down.
+/// Lets a request in, with a [`Caller`], or not.
 pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let client = client(&request);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let target = request.uri().to_string();
+    let notes = Notes::of(request.extensions());
     if let Err(wait) = api.security.limits.request(client, Instant::now()) {
         return too_many(wait, "Too many requests");
     }
-    let admitted = admit(&api, client, &method, &path, &request);
-    let (user, response) = match admitted {
-        Ok(caller) => {
-            let user = caller.as_ref().map(|caller| caller.name.clone());
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
-            }
-            (user.unwrap_or_default(), next.run(request).await)
-        }
-        Err(refusal) => (refusal.user, refusal.response),
+    let credentials = credentials(&api, &request);
+    let needs = Needs::of(request.method(), request.uri().path());
+    let admitted = match &credentials {
+        None => Ok(Some(Caller::local(Some(client)))),
+        Some(_) if is_open(request.uri().path()) => Ok(None),
+        Some(credentials) => admit(credentials, client, needs, request.uri().path()).map(Some),
     };
-    let refused = matches!(
-        response.status(),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    );
-    if !reads(&method) || refused {
-        api.security.audit.write(Record {
-            time: clock::now(),
-            user,
-            client: client.to_string(),
-            method: method.to_string(),
-            path: target,
-            status: response.status().as_u16(),
-        });
+    match (admitted, credentials) {
+        (Ok(Some(caller)), credentials) => {
+            notes.let_in(&caller.name);
+            request.extensions_mut().insert(caller);
+            let response = next.run(request).await;
+            match credentials {
+                Some(credentials) => tether(response, credentials, needs),
+                None => response,
+            }
+        }
+        (Ok(None), _) => next.run(request).await,
+        (Err(refusal), _) => {
+            notes.refused(&refusal.user);
+            refusal.response
+        }
     }
-    response
 }
 
 /// The address that a request comes from. Those of a test without connection come from here.
@@ -93,31 +83,18 @@ pub(super) fn client(request: &Request) -> IpAddr {
     })
 }
 
-/// The names in the client's certificate.
-fn shown(request: &Request) -> Option<&[String]> {
-    request.extensions().get::<Peer>()?.names.as_deref()
-}
-
-pub(super) fn reads(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-fn below(path: &str, roots: &[&str]) -> bool {
-    roots.iter().any(|root| {
-        let rest = path.strip_prefix(root);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// What a request shows; `None` where nobody is asked.
+fn credentials(api: &Api, request: &Request) -> Option<Credentials> {
+    let peer = request.extensions().get::<Peer>();
+    Some(Credentials {
+        accounts: api.security.accounts.clone()?,
+        secret: bearer(request.headers()).map(str::to_owned),
+        names: peer.and_then(|peer| peer.names.clone()),
     })
 }
 
-/// What a request needs.
-pub(super) fn needed(method: &Method, path: &str) -> Role {
-    match method {
-        _ if below(path, &OWN) => Role::Viewer,
-        _ if below(path, &ADMIN) => Role::Admin,
-        _ if below(path, &OPERATOR) => Role::Operator,
-        method if reads(method) => Role::Viewer,
-        _ => Role::Operator,
-    }
+fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || below(path, &OPEN_BELOW)
 }
 
 /// Why somebody may not come in.
@@ -127,48 +104,28 @@ struct Refusal {
     response: Response,
 }
 
-/// The caller; `None` at an open door.
+/// The caller.
 fn admit(
-    api: &Api,
+    credentials: &Credentials,
     client: IpAddr,
-    method: &Method,
+    needs: Needs,
     path: &str,
-    request: &Request,
-) -> Result<Option<Caller>, Box<Refusal>> {
-    let Some(accounts) = &api.security.accounts else {
-        return Ok(Some(Caller::local(Some(client))));
-    };
-    if OPEN.contains(&path) || below(path, &OPEN_BELOW) {
-        return Ok(None);
-    }
+) -> Result<Caller, Box<Refusal>> {
     let refusal = |user, response| Box::new(Refusal { user, response });
-    let nobody = |response| refusal(String::new(), response);
-    let secret = bearer(request.headers());
-    let known = match secret {
-        Some(secret) => accounts.identify(secret),
-        None => shown(request).and_then(|names| accounts.named(names)),
-    };
-    let Some(identity) = known else {
-        // Whoever guesses locks out those who have nothing to show, and nobody else behind the same
-        // address: 256 random bits are not guessed.
-        let (limits, now) = (&api.security.limits, Instant::now());
-        limits
-            .may_guess(client, now)
-            .map_err(|wait| nobody(too_many(wait, "Locked out after too many wrong guesses")))?;
-        return Err(nobody(match (secret, shown(request)) {
-            (Some(_), _) => {
-                guessed_wrong(api, client, now);
-                unauthorized("the token is not known, or has ended")
-            }
-            (None, Some(_)) => unauthorized("the certificate names no user"),
-            (None, None) => unauthorized("send Authorization: Bearer with a token, or log in"),
-        }));
+    let Some(identity) = credentials.identity() else {
+        let why = match (&credentials.secret, &credentials.names) {
+            // No guess: nobody finds 256 random bits. A program whose token is dead locks nobody out.
+            (Some(_), _) => "the token is not known, or has ended",
+            (None, Some(_)) => "the certificate names no user",
+            (None, None) => "send Authorization: Bearer with a token, or log in",
+        };
+        return Err(refusal(String::new(), unauthorized(why)));
     };
     let name = match &identity.token {
-        Some(token) => format!("{}/{token}", identity.user),
+        Some(token) => format!("{}/{}", identity.user, token.name),
         None => identity.user.clone(),
     };
-    if identity.must_change && !below(path, &OWN) {
+    if identity.must_change && !is_own(path) {
         let problem = Problem::new(
             StatusCode::FORBIDDEN,
             "password-change-required",
@@ -177,26 +134,19 @@ fn admit(
         let problem = problem.detail("PUT /api/v1/password");
         return Err(refusal(name, problem.into_response()));
     }
-    let needed = needed(method, path);
-    if identity.role < needed {
-        let problem = Problem::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "Your role does not allow it",
-        );
-        let detail = format!("this takes {needed:?}, and you are {:?}", identity.role);
-        let problem = problem.detail(detail.to_lowercase());
+    if let Err(problem) = needs.check(&identity) {
         return Err(refusal(name, problem.into_response()));
     }
-    Ok(Some(Caller {
+    Ok(Caller {
         name,
         user: identity.user,
         address: Some(client),
         role: identity.role,
-    }))
+        token: identity.token,
+    })
 }
 
-/// A wrong password or token came from a client.
+/// A wrong password came from a client.
 pub(super) fn guessed_wrong(api: &Api, client: IpAddr, now: Instant) {
     if api.security.limits.guessed_wrong(client, now) {
         tracing::warn!(%client, "locked out of the API after too many wrong guesses");

@@ -4,16 +4,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::extract::Query;
 use super::{Api, Problem};
 use crate::events::Event;
@@ -22,8 +22,6 @@ use crate::events::Event;
 const PAGE: usize = 100;
 /// Entries on a page at most.
 const MAX_PAGE: usize = 1000;
-/// Streams at once.
-static STREAMS: Semaphore = Semaphore::const_new(16);
 
 /// Which events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -89,12 +87,10 @@ pub(super) struct Streamed {
     responses((status = 200, content((Streamed = "text/event-stream")))))]
 pub(super) async fn stream(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = STREAMS.try_acquire().map_err(|_| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Problem::new(status, "busy", "Too many streams at once")
-    })?;
+    let place = caller.streams(&api.streams.events)?;
     let from = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok());
@@ -126,6 +122,7 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     if (1..=MAX_PAGE).contains(&limit) {
         return Ok(limit);
     }
-    let why = format!("limit={limit} is out of range; write a number from 1 to {MAX_PAGE}");
-    Err(Problem::bad_request(why))
+    let found = format!("limit={limit} is out of range");
+    let remedy = format!("write a number from 1 to {MAX_PAGE}");
+    Err(Problem::bad_parameter("limit", found, remedy))
 }

@@ -1,29 +1,84 @@
 //! What every request must pass.
 
+use std::future::Future;
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
-use super::door::reads;
+use super::needs::reads;
 use super::{Api, MAX_BODY, Problem};
 
-/// How long a request may take, reading its body included.
-const TIME: Duration = Duration::from_secs(30);
+/// Ends requests that take too long. Of a change that is only the time for its body: once that is there,
+/// the change is made to its end, and the [recorder](super::recorder) answers for it.
+pub(super) async fn limit_time(State(api): State<Api>, request: Request, next: Next) -> Response {
+    if reads(request.method()) {
+        let response = tokio::time::timeout(api.time, next.run(request)).await;
+        return response.unwrap_or_else(|_| too_long().into_response());
+    }
+    let late = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| Body::new(Hurried::new(body, api.time, Arc::clone(&late))));
+    let response = next.run(request).await;
+    match late.load(Ordering::Relaxed) {
+        true => too_long().into_response(),
+        false => response,
+    }
+}
 
-/// Ends requests that take too long.
-pub(super) async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TIME, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "timeout",
-            "The request took too long",
-        )
-        .into_response(),
+/// 408.
+pub(super) fn too_long() -> Problem {
+    let status = StatusCode::REQUEST_TIMEOUT;
+    Problem::new(status, "timeout", "The request took too long")
+}
+
+/// A body that has to have come by a certain time.
+struct Hurried {
+    body: Body,
+    end: Pin<Box<Sleep>>,
+    late: Arc<AtomicBool>,
+}
+
+impl Hurried {
+    fn new(body: Body, time: Duration, late: Arc<AtomicBool>) -> Self {
+        let end = Box::pin(sleep(time));
+        Self { body, end, late }
+    }
+}
+
+impl HttpBody for Hurried {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            self.late.store(true, Ordering::Relaxed);
+            let why = axum::Error::new(io::Error::from(io::ErrorKind::TimedOut));
+            return Poll::Ready(Some(Err(why)));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -33,15 +88,26 @@ pub(super) async fn limit_size(request: Request, next: Next) -> Response {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > MAX_BODY as u64) {
-        return Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "The body is too large",
-        )
-        .detail(format!("it may have {MAX_BODY} bytes"))
-        .into_response();
+        return too_large().into_response();
     }
     next.run(request).await
+}
+
+/// 413.
+fn too_large() -> Problem {
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    let problem = Problem::new(status, "too-large", "The body is too large");
+    problem.detail(format!("it may have {MAX_BODY} bytes"))
+}
+
+/// What is said of a body that did not come, or was cut off by the limit.
+pub(super) fn unreadable(why: &BytesRejection) -> Problem {
+    match why.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        status => {
+            Problem::new(status, "bad-body", "The body cannot be read").detail(why.body_text())
+        }
+    }
 }
 
 /// Refuses requests for other host names, as a browser sends them when a web page had its own name

@@ -4,23 +4,20 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::events::{Streamed, limit};
 use super::extract::Query;
 use super::{Api, Problem};
 use crate::logs::{Level, Line, SyslogState};
-
-/// Streams at once.
-static STREAMS: Semaphore = Semaphore::const_new(16);
 
 /// Which lines.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -90,12 +87,10 @@ pub(super) async fn list(
 pub(super) async fn stream(
     State(api): State<Api>,
     Query(asked): Query<Following>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = STREAMS.try_acquire().map_err(|_| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Problem::new(status, "busy", "Too many streams at once")
-    })?;
+    let place = caller.streams(&api.streams.logs)?;
     let least = asked.level.unwrap_or(Level::Trace);
     let from = headers
         .get("last-event-id")

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{OpenApi, Ref, RefOr, Required};
 use utoipa::{IntoParams, OpenApi as _};
 
-use super::parts::{KINDS, Kind};
+use super::parts::{INDEX, KINDS, Kind};
 use super::terms::How;
 use super::{Fault, Problem};
 use crate::config::RawConfig;
@@ -46,7 +46,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     for kind in KINDS {
         let path = format!("/api/v1/config{}", kind.path);
         let mut methods = vec![HttpMethod::Get, HttpMethod::Put, HttpMethod::Patch];
-        if kind.is_item() {
+        if kind.can_go() {
             methods.push(HttpMethod::Delete);
         }
         for method in methods {
@@ -159,11 +159,18 @@ fn names(kind: &Kind) -> Vec<Parameter> {
         .split('/')
         .filter_map(|part| part.strip_prefix('{'));
     let names = parts.map(|name| {
+        let name = name.trim_end_matches('}');
+        let schema = match name {
+            INDEX => ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0)),
+            _ => ObjectBuilder::new().schema_type(Type::String),
+        };
         ParameterBuilder::new()
-            .name(name.trim_end_matches('}'))
+            .name(name)
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .schema(Some(schema))
             .build()
     });
     names.collect()

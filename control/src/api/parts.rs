@@ -24,7 +24,7 @@ use super::terms::{Asked, etag, has, not_modified};
 use super::{Api, Problem};
 use crate::config::edit::{Address, Edit, Operation, Part};
 use crate::config::secrets::hide_part;
-use crate::controller::{Action, Handle, Outcome, PartOf, What, Which};
+use crate::controller::{Action, ActionError, Handle, Outcome, PartOf, What, Which};
 
 /// One kind of part.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +47,29 @@ pub(super) const KINDS: &[Kind] = &[
     kind("/timeouts", "RawTimeouts", "the section `timeouts`"),
     kind("/tcp", "RawTcp", "the section `tcp`"),
     kind("/icmp", "RawIcmp", "the section `icmp`"),
+    kind("/alg", "RawAlg", "the section `alg`"),
     kind("/log", "RawLog", "the section `log`"),
     kind("/log/syslog", "[RawSyslog]", "all syslog servers"),
     kind("/log/syslog/{name}", "RawSyslog", "a syslog server"),
     kind("/api", "RawApi", "the section `api`"),
     kind("/host", "RawHost", "the section `host`"),
+    kind(
+        "/host/allow",
+        "[RawAllow]",
+        "all that strangers may open towards the host",
+    ),
+    kind(
+        "/host/allow/{index}",
+        "RawAllow",
+        "what strangers may open towards the host, by its place",
+    ),
     kind("/ha", "RawHa", "the section `ha`"),
+    kind("/ha/track", "[RawHaTrack]", "all that is tracked"),
+    kind(
+        "/ha/track/{index}",
+        "RawHaTrack",
+        "what is tracked, by its place",
+    ),
     kind(
         "/ha/group",
         "[RawHaGroup]",
@@ -65,7 +82,22 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     kind("/list", "[RawList]", "all lists of networks"),
     kind("/list/{name}", "RawList", "a list of networks"),
+    kind(
+        "/list/{name}/networks/{network}",
+        "Loose",
+        "a network of a list (`10.0.0.0%2F8`)",
+    ),
     kind("/firewall", "RawFirewall", "the section `firewall`"),
+    kind(
+        "/firewall/open",
+        "[RawOpen]",
+        "all pairs of zones between which any session may be opened",
+    ),
+    kind(
+        "/firewall/open/{index}",
+        "RawOpen",
+        "a pair of zones between which any session may be opened, by its place",
+    ),
     kind(
         "/firewall/rule",
         "[RawRule]",
@@ -115,24 +147,35 @@ pub(super) const KINDS: &[Kind] = &[
 ];
 
 impl Kind {
-    /// Whether it is an item of a list.
-    pub(super) fn is_item(&self) -> bool {
-        self.path.ends_with('}')
+    /// Whether it can be taken out: an item of a list, or a section of which it says something that it
+    /// is not there.
+    pub(super) fn can_go(&self) -> bool {
+        self.path.ends_with('}') || ["/host", "/ha"].contains(&self.path)
     }
 
-    fn address(&self, names: &HashMap<String, String>) -> Address {
+    fn address(&self, names: &HashMap<String, String>) -> Result<Address, Problem> {
         let parts = self.path.split('/').skip(1).map(|part| {
-            match part
-                .strip_prefix('{')
-                .and_then(|part| part.strip_suffix('}'))
-            {
-                Some(name) => Part::Item(names.get(name).cloned().unwrap_or_default()),
-                None => Part::Key(part),
+            let variable = part.strip_prefix('{');
+            let Some(variable) = variable.and_then(|part| part.strip_suffix('}')) else {
+                return Ok(Part::Key(part));
+            };
+            let given = names.get(variable).cloned().unwrap_or_default();
+            if variable != INDEX {
+                return Ok(Part::Item(given));
             }
+            let index = given.parse().map(Part::Index);
+            index.map_err(|_| {
+                let part = format!("{} {given:?}; its items have places, from 0", self.path);
+                ActionError::NoPart(part.replace("/{index}", "").replace('/', ".")[1..].to_owned())
+                    .into()
+            })
         });
-        Address(parts.collect())
+        parts.collect::<Result<_, Problem>>().map(Address)
     }
 }
+
+/// The variable of a path that is a place in a list.
+pub(super) const INDEX: &str = "index";
 
 type Names = Path<HashMap<String, String>>;
 
@@ -163,7 +206,7 @@ pub(super) fn routes() -> Router<Api> {
                 body,
             )
         });
-        let one = match kind.is_item() {
+        let one = match kind.can_go() {
             true => one.delete(move |handle, Path(names): Names, asked, headers, body| {
                 edit(
                     kind.address(&names),
@@ -198,12 +241,13 @@ struct From {
 }
 
 async fn read(
-    address: Address,
+    address: Result<Address, Problem>,
     State(handle): State<Handle>,
     Query(from): Query<From>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let address = address?;
     let (secrets, about) = (caller.sees_secrets(), address.clone());
     let which = match from.candidate {
         true => Which::Candidate(caller.name),
@@ -223,7 +267,7 @@ async fn read(
 }
 
 async fn edit(
-    address: Address,
+    address: Result<Address, Problem>,
     wish: Wish,
     State(handle): State<Handle>,
     asked: Asked,
@@ -236,7 +280,7 @@ async fn edit(
         Wish::Delete => Operation::Delete,
     };
     let edit = Edit {
-        address,
+        address: address?,
         operation,
         position: asked.position.clone(),
     };

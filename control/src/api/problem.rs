@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::{ConfigError, Path};
+use super::query::either;
+use crate::config::{ConfigError, Path, nearest};
 use crate::controller::ActionError;
 
 /// What went wrong with a request.
@@ -22,19 +23,24 @@ pub struct Problem {
     /// This very problem, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// What is wrong with a configuration, all of it.
+    /// What is wrong with a configuration, a body or a query, all of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
 }
 
-/// One thing wrong with a configuration.
+/// One thing wrong with a configuration, a body or a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
+    /// The parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
     /// JSON pointer (RFC 6901) into the body. Absent where the fault is in a part of the
     /// configuration that was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// Where in the configuration: `port[0].mtu`.
+    /// Where in the configuration or the body: `port[0].mtu`. Absent where the fault is in neither.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     pub path: String,
     /// Line in the text, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +50,20 @@ pub struct Fault {
     /// What would do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+}
+
+impl Fault {
+    /// In the query.
+    pub(super) fn of_query(parameter: &str, found: String, remedy: String) -> Self {
+        Self {
+            parameter: Some(parameter.to_owned()),
+            pointer: None,
+            path: String::new(),
+            line: None,
+            detail: found,
+            remedy,
+        }
+    }
 }
 
 impl Problem {
@@ -72,9 +92,26 @@ impl Problem {
         .detail(detail)
     }
 
+    /// For a query that says what it cannot.
+    pub(super) fn bad_query(faults: Vec<Fault>) -> Self {
+        let said: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("{}; {}", fault.detail, fault.remedy))
+            .collect();
+        let mut problem = Self::bad_request(said.join("\n"));
+        problem.errors = faults;
+        problem
+    }
+
+    /// One value of a query that will not do.
+    pub(super) fn bad_parameter(parameter: &str, found: String, remedy: impl ToString) -> Self {
+        Self::bad_query(vec![Fault::of_query(parameter, found, remedy.to_string())])
+    }
+
     /// One thing wrong with the body.
     pub(super) fn fault(mut self, pointer: String, found: String, remedy: String) -> Self {
         self.errors.push(Fault {
+            parameter: None,
             path: pointer.trim_start_matches('/').replace('/', "."),
             pointer: Some(pointer),
             line: None,
@@ -87,6 +124,7 @@ impl Problem {
     /// `part` is where in the configuration the body went.
     fn faults(mut self, error: ConfigError, part: Option<&Path>) -> Self {
         let faults = error.problems.into_iter().map(|problem| Fault {
+            parameter: None,
             pointer: part.and_then(|part| within(part, &problem.finding.path)),
             path: problem.finding.path.to_string(),
             line: problem.line,
@@ -113,7 +151,7 @@ impl From<ActionError> for Problem {
                 "invalid-configuration",
                 "The configuration is wrong; the one in use was kept",
             ),
-            ActionError::NeedsRestart(_) => (
+            ActionError::NeedsRestart { .. } => (
                 StatusCode::CONFLICT,
                 "restart-needed",
                 "A running Sluice cannot follow this change; the configuration in use was kept",
@@ -143,6 +181,11 @@ impl From<ActionError> for Problem {
                 "no-such-part",
                 "The configuration has no such part",
             ),
+            ActionError::NoDevice { .. } => (
+                StatusCode::NOT_FOUND,
+                "no-such-device",
+                "There is no such device or port",
+            ),
             ActionError::NoRevision(_) => (
                 StatusCode::NOT_FOUND,
                 "no-such-revision",
@@ -162,6 +205,21 @@ impl From<ActionError> for Problem {
                 StatusCode::NOT_FOUND,
                 "no-candidate",
                 "You have no candidate",
+            ),
+            ActionError::NextWaits => (
+                StatusCode::CONFLICT,
+                "next-waits",
+                "A configuration waits for the next start",
+            ),
+            ActionError::NothingWaits => (
+                StatusCode::NOT_FOUND,
+                "nothing-waits",
+                "Nothing waits for the next start",
+            ),
+            ActionError::NotLasting => (
+                StatusCode::CONFLICT,
+                "not-lasting",
+                "Nothing outlives this process",
             ),
             ActionError::Outrun => (
                 StatusCode::CONFLICT,
@@ -229,19 +287,44 @@ impl From<ActionError> for Problem {
                 "Sluice is stopping",
             ),
         };
-        let problem = Self::new(status, kind, title).detail(detail);
+        let mut problem = Self::new(status, kind, title).detail(detail);
         match error {
-            ActionError::Config(faults) | ActionError::NeedsRestart(faults) => {
-                problem.faults(faults, Some(&Path::default()))
+            ActionError::Config(faults) => problem.faults(faults, Some(&Path::default())),
+            ActionError::Part { why, part } | ActionError::NeedsRestart { why, part } => {
+                problem.faults(why, part.as_ref())
             }
-            ActionError::Part { why, part } => problem.faults(why, part.as_ref()),
             ActionError::Body {
                 pointer,
                 found,
                 remedy,
             } => problem.fault(pointer, found, remedy),
+            ActionError::Unknown {
+                parameter,
+                kind,
+                name,
+                known,
+            } => {
+                let found = format!("there is no {kind} {name:?}");
+                let fault = Fault::of_query(parameter, found, unknown_remedy(&name, &known));
+                problem.errors.push(fault);
+                problem
+            }
             _ => problem,
         }
+    }
+}
+
+/// Names that can be listed in a sentence.
+const LISTED: usize = 20;
+
+/// What would do in place of a name that there is not.
+fn unknown_remedy(name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        // Of numbers and letters all are near.
+        Some(near) if name.len() > 2 => format!("did you mean {near:?}?"),
+        _ if known.is_empty() => "there is none at all".to_owned(),
+        _ if known.len() <= LISTED => format!("write {}", either(known)),
+        _ => "write the name of one".to_owned(),
     }
 }
 

@@ -1,9 +1,8 @@
 //! Listening, and connections with limits.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,16 +13,23 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::crowd::{Crowd, Room};
 use super::door::Peer;
+use super::patience::Patient;
 use crate::security::{Tls, names};
 
-/// Connections at once.
-const MAX_CONNECTIONS: usize = 512;
-/// Connections at once from one client: some are left for others, however slow it is.
-const MAX_FROM_ONE: usize = 128;
+/// Connections at once. A few clients leave some for others, however slow they are.
+const CONNECTIONS: Room = Room {
+    all: 512,
+    one: 128,
+    kept: 128,
+    few: 4,
+};
+/// How long a client may take nothing of what it asked for.
+const TAKE_TIME: Duration = Duration::from_secs(30);
 /// How long a client may take for the head of a request, and how long a connection may idle; and for
 /// the handshake of TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -40,51 +46,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Connections of each client.
-#[derive(Debug, Clone, Default)]
-struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One connection of a client.
-#[derive(Debug)]
-struct Place(Crowd, IpAddr);
-
-impl Crowd {
-    fn enter(&self, client: IpAddr) -> Option<Place> {
-        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = crowd.entry(client).or_default();
-        if *count == MAX_FROM_ONE {
-            return None;
-        }
-        *count += 1;
-        Some(Place(self.clone(), client))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut crowd = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = crowd.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                crowd.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// Serves connections for ever, under TLS if it is given. Must run within a runtime.
 ///
 /// # Errors
 /// If the listener cannot be used.
 pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let crowd = Crowd::default();
+    let crowd = Crowd::new(CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
-        let (stream, peer) = match listener.accept().await {
+        let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the client was gone already.
@@ -93,30 +63,32 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>)
                 continue;
             }
         };
-        let Some(among_others) = crowd.enter(peer.ip()) else {
-            tracing::debug!(%peer, "too many connections of one client to the API");
+        let Some(place) = crowd.enter(address.ip()) else {
+            tracing::debug!(%address, "no place for one more connection of this client to the API");
             continue;
         };
-        let (router, tls) = (router.clone(), tls.clone());
-        tokio::spawn(async move {
-            let _places = (place, among_others);
-            let Some(tls) = tls else {
-                return converse(stream, Peer::new(peer), router).await;
-            };
-            let handshake = tls.acceptor().accept(stream);
-            match tokio::time::timeout(HEAD_TIME, handshake).await {
-                Ok(Ok(stream)) => {
-                    let mut peer = Peer::new(peer);
-                    let shown = stream.get_ref().1.peer_certificates();
-                    if let Some(certificate) = shown.and_then(<[_]>::first) {
-                        peer.names = Some(names(certificate).into());
-                    }
-                    converse(stream, peer, router).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS with a client of the API"),
-                Err(_) => tracing::debug!(%peer, "a client of the API is too slow for TLS"),
+        let peer = Peer::new(address, Some(Arc::new(place)));
+        let stream = Patient::new(stream, TAKE_TIME);
+        tokio::spawn(meet(stream, peer, router.clone(), tls.clone()));
+    }
+}
+
+async fn meet(stream: Patient<TcpStream>, mut peer: Peer, router: Router, tls: Option<Arc<Tls>>) {
+    let Some(tls) = tls else {
+        return converse(stream, peer, router).await;
+    };
+    let address = peer.address;
+    let handshake = tls.acceptor().accept(stream);
+    match tokio::time::timeout(HEAD_TIME, handshake).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates();
+            if let Some(certificate) = shown.and_then(<[_]>::first) {
+                peer.names = Some(names(certificate).into());
             }
-        });
+            converse(stream, peer, router).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS with a client of the API"),
+        Err(_) => tracing::debug!(%address, "a client of the API is too slow for TLS"),
     }
 }
 

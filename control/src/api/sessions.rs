@@ -77,8 +77,9 @@ fn within(limit: Option<usize>, usual: usize) -> Result<usize, Problem> {
     if (1..=MAX_PAGE).contains(&limit) {
         return Ok(limit);
     }
-    let why = format!("limit={limit} is out of range; write a number from 1 to {MAX_PAGE}");
-    Err(Problem::bad_request(why))
+    let found = format!("limit={limit} is out of range");
+    let remedy = format!("write a number from 1 to {MAX_PAGE}");
+    Err(Problem::bad_parameter("limit", found, remedy))
 }
 
 /// A page of sessions
@@ -94,7 +95,8 @@ pub(super) async fn list(
     let from = match &page.cursor {
         None => SessionCursor::default(),
         Some(text) => text.parse().map_err(|()| {
-            Problem::bad_request(format!("cursor={text} is not one that was given out"))
+            let found = format!("cursor={text} is not one that was given out");
+            Problem::bad_parameter("cursor", found, "write `next` of the page before")
         })?,
     };
     let query = SessionQuery {
@@ -120,8 +122,9 @@ pub(super) async fn end(
     Filtered(filter, really): Filtered<Really>,
 ) -> Result<Response, Problem> {
     if filter.is_empty() && !really.all {
-        let why = "without a condition this ends all sessions; write all=true if that is meant";
-        return Err(Problem::bad_request(why));
+        let found = "without a condition this ends all sessions".to_owned();
+        let remedy = "write all=true if that is meant";
+        return Err(Problem::bad_parameter("all", found, remedy));
     }
     let reset = really.reset;
     match handle.call(Action::EndSessions { filter, reset }).await? {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Problem;
-use super::extract::Path;
+use super::extract::{Path, Query};
+use super::pages::{Paging, behind_name};
 use super::problem::mismatch;
 use crate::controller::{
     Action, DeviceState, DropState, Handle, Outcome, PortState, Question, SessionFilter, SnatUse,
@@ -47,21 +48,29 @@ pub(super) async fn drops(State(handle): State<Handle>) -> Result<Json<Drops>, P
     }
 }
 
-/// The answer.
+/// A page of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ports {
     /// In the order of the configuration.
     ports: Vec<PortState>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Ports: addresses, link, and what they and their devices count
 #[utoipa::path(get, path = "/ports", tag = "state", operation_id = "listPorts",
-    responses((status = 200, body = Ports)))]
-pub(super) async fn ports(State(handle): State<Handle>) -> Result<Json<Ports>, Problem> {
-    match handle.call(Action::ListPorts).await? {
-        Outcome::Ports(ports) => Ok(Json(Ports { ports })),
-        _ => Err(mismatch()),
-    }
+    params(Paging), responses((status = 200, body = Ports)))]
+pub(super) async fn ports(
+    State(handle): State<Handle>,
+    Query(page): Query<Paging>,
+) -> Result<Json<Ports>, Problem> {
+    let Outcome::Ports(all) = handle.call(Action::ListPorts).await? else {
+        return Err(mismatch());
+    };
+    let behind = |all: &[PortState], key: &str| behind_name(all, |it| &it.port.name, key);
+    let (ports, next) = page.page(all, |it| it.port.name.clone(), behind, |_| true)?;
+    Ok(Json(Ports { ports, next }))
 }
 
 /// Everything that a device counts
@@ -80,22 +89,30 @@ pub(super) async fn device(
     }
 }
 
-/// The answer.
+/// A page of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SnatPools {
     /// In the order of the configuration.
     snat_pools: Vec<SnatUse>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Use of SNAT pools: ports by address, sessions by worker, what was refused
 ///
 /// Worked out from the sessions that live now; workers look through their tables beside their work.
 #[utoipa::path(get, path = "/snat_pools", tag = "state", operation_id = "listSnatPools",
-    responses((status = 200, body = SnatPools)))]
-pub(super) async fn snat_pools(State(handle): State<Handle>) -> Result<Json<SnatPools>, Problem> {
+    params(Paging), responses((status = 200, body = SnatPools)))]
+pub(super) async fn snat_pools(
+    State(handle): State<Handle>,
+    Query(page): Query<Paging>,
+) -> Result<Json<SnatPools>, Problem> {
     let question = Action::Survey(SessionFilter::default(), Question::SnatPorts);
-    match handle.call(question).await? {
-        Outcome::SnatPools(snat_pools) => Ok(Json(SnatPools { snat_pools })),
-        _ => Err(mismatch()),
-    }
+    let Outcome::SnatPools(all) = handle.call(question).await? else {
+        return Err(mismatch());
+    };
+    let behind = |all: &[SnatUse], key: &str| behind_name(all, |it| &it.name, key);
+    let (snat_pools, next) = page.page(all, |it| it.name.clone(), behind, |_| true)?;
+    Ok(Json(SnatPools { snat_pools, next }))
 }

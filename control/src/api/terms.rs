@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use super::Problem;
 use super::caller::Caller;
 use super::extract::Query;
+use super::recorder::Notes;
 use crate::config::edit::Position;
 use crate::config::secrets::hide_differences;
 use crate::controller::{Committed, Expected, MAX_CONFIRM_SECONDS, Target, Terms, Verdict};
@@ -33,6 +34,9 @@ pub(super) struct How {
     confirm_seconds: Option<u32>,
     /// Change the caller's candidate instead of the configuration in use.
     candidate: bool,
+    /// Use it from the next start on, and leave what is in use as it is: for what a running Sluice cannot
+    /// follow, as ports on new devices. `GET /api/v1/next` has all that waits.
+    at_restart: bool,
     /// Of items of lists: put it `first` or `last`, or `before:NAME` or `after:NAME`.
     position: Option<String>,
 }
@@ -54,19 +58,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
         let Query(how) = Query::<How>::from_request_parts(parts, state).await?;
         let comment = how.comment.unwrap_or_default();
         if comment.len() > MAX_COMMENT {
-            let why = format!("the comment is longer than {MAX_COMMENT} bytes");
-            return Err(Problem::bad_request(why));
+            let found = format!("the comment has {} bytes", comment.len());
+            let remedy = format!("write {MAX_COMMENT} at most");
+            return Err(Problem::bad_parameter("comment", found, remedy));
         }
         let good = |seconds: &u32| (1..=MAX_CONFIRM_SECONDS).contains(seconds);
         if let Some(seconds) = how.confirm_seconds.filter(|seconds| !good(seconds)) {
-            let why = format!(
-                "confirm_seconds={seconds} is out of range; write 1 to {MAX_CONFIRM_SECONDS}"
-            );
-            return Err(Problem::bad_request(why));
+            let found = format!("confirm_seconds={seconds} is out of range");
+            let remedy = format!("write a number from 1 to {MAX_CONFIRM_SECONDS}");
+            return Err(Problem::bad_parameter("confirm_seconds", found, remedy));
         }
         if how.candidate && how.confirm_seconds.is_some() {
-            let why = "a candidate is not in use; give confirm_seconds when it is committed";
+            let found = "a candidate is not in use".to_owned();
+            let remedy = "give confirm_seconds when it is committed";
+            return Err(Problem::bad_parameter("confirm_seconds", found, remedy));
+        }
+        if how.at_restart && (how.candidate || how.confirm_seconds.is_some()) {
+            let why = "at_restart goes with neither candidate nor confirm_seconds; a start that fails goes \
+                       back to the configuration before by itself";
             return Err(Problem::bad_request(why));
+        }
+        if how.dry_run {
+            Notes::of(&parts.extensions).dry_run();
         }
         let caller = Caller::of(parts);
         Ok(Self {
@@ -77,6 +90,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
                 expected: expected(&parts.headers)?,
                 dry_run: how.dry_run,
                 confirm_seconds: how.confirm_seconds,
+                at_restart: how.at_restart,
             },
             target: if how.candidate {
                 Target::Candidate
@@ -98,9 +112,11 @@ fn position(text: Option<&str>) -> Result<Position, Problem> {
     match text.split_once(':') {
         Some(("before", name)) => Ok(Position::Before(name.to_owned())),
         Some(("after", name)) => Ok(Position::After(name.to_owned())),
-        _ => Err(Problem::bad_request(format!(
-            "position={text} is not known; write first, last, before:NAME or after:NAME"
-        ))),
+        _ => Err(Problem::bad_parameter(
+            "position",
+            format!("position={text} is not known"),
+            "write first, last, before:NAME or after:NAME",
+        )),
     }
 }
 
@@ -108,7 +124,7 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     if let Some(none) = text_of(headers, header::IF_NONE_MATCH) {
         return match none.trim() {
             "*" => Ok(Expected::Absent),
@@ -167,7 +183,7 @@ pub(super) fn answer(mut committed: Committed, secrets: bool) -> Response {
     let status = match committed.result {
         Verdict::Valid | Verdict::NoChange => StatusCode::OK,
         _ if committed.created => StatusCode::CREATED,
-        Verdict::Candidate => StatusCode::OK,
+        Verdict::Candidate | Verdict::AtRestart => StatusCode::OK,
         _ if !committed.in_force => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };

@@ -16,13 +16,22 @@ use crate::service::Service;
 use crate::testing::{FakeWorker, Running, WHOLE, controller, session};
 
 mod access;
+mod audit;
 mod configuration;
 mod console;
 mod door;
+mod edits;
+mod limits;
 mod many;
+mod pages;
+mod parts;
+mod query;
+mod scopes;
 mod secrets;
 mod state;
+mod streams;
 mod tools;
+mod users;
 
 struct Lab {
     service: Service,
@@ -95,7 +104,7 @@ impl Lab {
     fn raw(&self, request: &str) -> Response {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
+            .set_read_timeout(Some(Duration::from_secs(300)))
             .expect("a timeout");
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = Vec::new();
@@ -300,8 +309,10 @@ fn the_document_is_whole_and_says_what_is_there() {
         // Names of items that are there.
         let real = path
             .replace("{number}", "1")
+            .replace("{index}", "0")
             .replace("{pool}", "web")
-            .replace("{to}", "0.0.0.0%2F0");
+            .replace("{to}", "0.0.0.0%2F0")
+            .replace("{network}", "192.0.2.0%2F25");
         let real = match path {
             path if path.contains("/server/") => real.replace("{name}", "web1"),
             path if path.contains("/list/") => real.replace("{name}", "office"),
@@ -323,6 +334,7 @@ fn the_document_is_whole_and_says_what_is_there() {
             let absent = [
                 "/config/ha",
                 "/candidate",
+                "/next",
                 "/users",
                 "/tokens",
                 "/tls",

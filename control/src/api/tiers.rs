@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Problem;
 use super::extract::Query;
+use super::pages::{Paging, behind_name};
 use super::problem::mismatch;
 use crate::controller::{Action, Handle, Outcome, Tiers};
 
@@ -17,6 +18,11 @@ use crate::controller::{Action, Handle, Outcome, Tiers};
 pub(super) struct Parameters {
     /// The one of this name.
     virtual_server: Option<String>,
+    /// Virtual servers on the page, 1 to 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
 }
 
 /// The answer.
@@ -25,6 +31,9 @@ pub(super) struct Parameters {
 pub(super) struct Listing {
     /// In the order of the configuration.
     virtual_servers: Vec<Tiers>,
+    /// `cursor` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Who takes new sessions of virtual servers: priority groups, backup pool, sorry server, redirect, nobody
@@ -34,13 +43,19 @@ pub(super) async fn list(
     State(handle): State<Handle>,
     Query(asked): Query<Parameters>,
 ) -> Result<Json<Listing>, Problem> {
-    match handle.call(Action::ListTiers).await? {
-        Outcome::Tiers(mut virtual_servers) => {
-            if let Some(name) = asked.virtual_server {
-                virtual_servers.retain(|tiers| tiers.virtual_server == name);
-            }
-            Ok(Json(Listing { virtual_servers }))
-        }
-        _ => Err(mismatch()),
-    }
+    let page = Paging {
+        limit: asked.limit,
+        cursor: asked.cursor,
+    };
+    let action = Action::ListTiers(asked.virtual_server);
+    let Outcome::Tiers(all) = handle.call(action).await? else {
+        return Err(mismatch());
+    };
+    let behind = |all: &[Tiers], key: &str| behind_name(all, |it| &it.virtual_server, key);
+    let (virtual_servers, next) =
+        page.page(all, |it| it.virtual_server.clone(), behind, |_| true)?;
+    Ok(Json(Listing {
+        virtual_servers,
+        next,
+    }))
 }

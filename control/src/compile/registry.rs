@@ -100,6 +100,16 @@ impl Registry {
             .get(usize::from(service.0).checked_sub(1)?)
     }
 
+    /// All services that are or were.
+    pub fn service_names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.service_names.iter()
+    }
+
+    /// `pool/name` of all real servers that are or were.
+    pub fn server_names(&self) -> impl Iterator<Item = &str> {
+        self.server_names.iter().map(String::as_str)
+    }
+
     /// The number of a service that is or was.
     pub fn service_by_name(&self, kind: &str, name: &str) -> Option<ServiceId> {
         let same = |known: &ServiceName| known.kind == kind && known.name == name;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sluice_dataplane::snapshot::{ServerId, ServerState, Snapshot, Tier};
 
 use super::Registry;
+use super::tables::Tables;
 use super::tiers::{self, Members};
 use crate::config::Config;
 use crate::health::{Ramps, Standings, effective};
@@ -34,6 +35,7 @@ pub fn restate(
     // Of servers that have got to another part of their share it is not kept which: all tiers are seen to.
     let concerned =
         |tier: &Tier| ramps.changed() || changes.iter().any(|(id, _)| tier.members.contains(id));
+    let mut tables = Tables::of(Some(snapshot));
     let wanted = config.virtual_servers.iter();
     for (vs, wanted) in restated.virtual_servers.iter_mut().zip(wanted) {
         if !vs.tiers.iter().any(concerned) {
@@ -47,7 +49,7 @@ pub fn restate(
             wanted.backup_pool.map(|pool| &pools[pool.0]),
             // The name stays when the server goes.
             wanted.sorry_server.as_ref().and(sorry),
-            (&restated.servers, ramps),
+            (&restated.servers, ramps, &mut tables),
         );
     }
     let ends = changes.iter().any(|&(_, state)| state == ServerState::Down);

@@ -15,6 +15,7 @@ use sluice_dataplane::snapshot::{
 };
 use sluice_dataplane::timeouts::Timeouts;
 
+use super::tables::Tables;
 use super::tiers::{self, Members};
 use super::{CompileError, Registry};
 use crate::config::{self, Config, Name, NewSource, Sync, TimeoutOverrides, ZoneIndex};
@@ -29,18 +30,20 @@ pub(super) struct Services<'a> {
     /// By pool in the configuration.
     members: Vec<Members>,
     pub(super) timeouts: Vec<Timeouts>,
-    /// What rules speak of, once each: many may name one list.
-    networks: HashMap<&'a [IpNet], Networks>,
+    /// What rules speak of, once each, by where it is: many may name one list.
+    networks: HashMap<*const IpNet, Networks>,
+    tables: Tables,
     /// How the other appliance is told of services' sessions, if not by default.
     pub(super) modes: Vec<(ServiceId, SyncMode)>,
 }
 
 impl<'a> Services<'a> {
-    /// With all real servers, and the default timeouts.
+    /// With all real servers, and the default timeouts. `tables` are those that are there already.
     pub(super) fn new(
         config: &'a Config,
         zones: &'a [u8],
         registry: &'a mut Registry,
+        tables: Tables,
     ) -> Result<Self, CompileError> {
         let mut servers = vec![None];
         let mut members = Vec::new();
@@ -72,6 +75,7 @@ impl<'a> Services<'a> {
             members,
             timeouts: vec![config.timeouts.clone()],
             networks: HashMap::new(),
+            tables,
             modes: vec![],
         };
         services.forget_timeout_sets()?;
@@ -115,8 +119,11 @@ impl<'a> Services<'a> {
         Ok(())
     }
 
-    fn networks(&mut self, listed: &'a [IpNet]) -> Networks {
-        let known = self.networks.entry(listed);
+    fn networks(&mut self, listed: &'a Arc<[IpNet]>) -> Networks {
+        if listed.is_empty() {
+            return Networks::default();
+        }
+        let known = self.networks.entry(listed.as_ptr());
         known
             .or_insert_with(|| listed.iter().copied().collect())
             .clone()
@@ -132,6 +139,7 @@ impl<'a> Services<'a> {
     fn told(&mut self, service: ServiceId, sync: Sync) {
         let mode = match sync {
             Sync::Async => return,
+            Sync::Inline => SyncMode::Inline,
             Sync::None => SyncMode::None,
         };
         self.modes.push((service, mode));
@@ -171,7 +179,8 @@ impl<'a> Services<'a> {
             let of = |pool: config::PoolIndex| &self.members[pool.0];
             let backup = vs.backup_pool.map(of);
             // Who has less than its share is seen to by `restate`.
-            let known = (&self.servers[..], &Ramps::default());
+            let ramps = Ramps::default();
+            let known = (&self.servers[..], &ramps, &mut self.tables);
             let tiers = tiers::tiers(vs.scheduler, of(vs.pool), backup, sorry, known);
             Ok(VirtualServer {
                 service,

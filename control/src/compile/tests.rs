@@ -1,3 +1,5 @@
+mod shared;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -34,7 +36,8 @@ pub(crate) fn facts(config: &Config) -> Vec<DeviceFacts> {
 fn compiled(text: &str) -> Snapshot {
     let config = read(text);
     let mut registry = Registry::new(layout(&config));
-    compile(&config, &facts(&config), &mut registry, 1).unwrap_or_else(|why| panic!("{why}"))
+    compile(&config, &facts(&config), &mut registry, (1, None))
+        .unwrap_or_else(|why| panic!("{why}"))
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -58,6 +61,11 @@ fn every_example_compiles() {
         ),
         ("both", include_str!("../../../examples/both.toml")),
         ("ha", include_str!("../../../examples/ha.toml")),
+        ("ha-three", include_str!("../../../examples/ha-three.toml")),
+        (
+            "ha-tunnel",
+            include_str!("../../../examples/ha-tunnel.toml"),
+        ),
         ("health", include_str!("../../../examples/health.toml")),
     ] {
         let snapshot = compiled(text);
@@ -204,7 +212,7 @@ fn policy_speaks_about_the_zones_that_it_names() {
 fn numbers_stay_with_their_names_across_changes() {
     let first = read(WHOLE);
     let mut registry = Registry::new(layout(&first));
-    let before = compile(&first, &facts(&first), &mut registry, 1).expect("it compiles");
+    let before = compile(&first, &facts(&first), &mut registry, (1, None)).expect("it compiles");
 
     // Without web1, with a server and a service put in front, another zone order, and no dmz.
     let changed = WHOLE
@@ -222,7 +230,7 @@ fn numbers_stay_with_their_names_across_changes() {
         .replace("to = \"dmz\"", "to = \"lab\"")
         .replace("name = \"dmz\"", "name = \"lab\"");
     let second = read(&changed);
-    let after = compile(&second, &facts(&second), &mut registry, 2).expect("it compiles");
+    let after = compile(&second, &facts(&second), &mut registry, (2, None)).expect("it compiles");
     assert_eq!(
         after.virtual_servers[1].service,
         before.virtual_servers[0].service
@@ -258,7 +266,7 @@ fn numbers_stay_with_their_names_across_changes() {
     assert_eq!(after.devices[1].vlans, [(100, PortId(1)), (101, PortId(3))]);
 
     // And back: everything as it was.
-    let back = compile(&first, &facts(&first), &mut registry, 3).expect("it compiles");
+    let back = compile(&first, &facts(&first), &mut registry, (3, None)).expect("it compiles");
     assert_eq!(
         back.virtual_servers[0].tiers[0].members,
         before.virtual_servers[0].tiers[0].members
@@ -277,8 +285,9 @@ fn a_registry_without_room_says_so_and_stays_as_it_was() {
         ports: 3,
         services: 7,
         servers: 2,
+        peers: 0,
     });
-    let refused = compile(&config, &facts(&config), &mut registry, 1);
+    let refused = compile(&config, &facts(&config), &mut registry, (1, None));
     assert_eq!(
         refused.err().map(|why| why.to_string()).as_deref(),
         Some(
@@ -295,15 +304,15 @@ fn devices_keep_their_order_when_ports_change_theirs() {
     let first = read(WHOLE);
     let mut registry = Registry::new(layout(&first));
     let facts = facts(&first);
-    let before = compile(&first, &facts, &mut registry, 1).expect("it compiles");
+    let before = compile(&first, &facts, &mut registry, (1, None)).expect("it compiles");
     let (head, rest) = WHOLE.split_once("[[port]]").expect("ports");
     let (outside, rest) = rest.split_once("[[port]]").expect("ports");
     let (others, tail) = rest.split_once("[[route]]").expect("routes");
     let turned = format!("{head}[[port]]{others}[[port]]{outside}[[route]]{tail}");
     let second = read(&turned);
     assert_eq!(second.devices()[0].name.as_str(), "0000:03:00.0");
-    assert_eq!(crate::reload::check(&first, &facts, &second), Ok(()));
-    let after = compile(&second, &facts, &mut registry, 2).expect("it compiles");
+    assert_eq!(crate::reload::check(&first, &facts, &second, false), Ok(()));
+    let after = compile(&second, &facts, &mut registry, (2, None)).expect("it compiles");
     let names = |snapshot: &Snapshot| -> Vec<String> {
         let names = snapshot.devices.iter().map(|device| device.name.clone());
         names.collect()
@@ -314,6 +323,18 @@ fn devices_keep_their_order_when_ports_change_theirs() {
         (after.ports[0].device, after.ports[1].device),
         (DeviceId(0), DeviceId(1))
     );
+}
+
+#[test]
+fn three_nodes_have_three_shares_of_the_ports() {
+    let text = include_str!("../../../examples/ha-three.toml");
+    let ports = [(1, "[2, 3]"), (2, "[1, 3]"), (3, "[1, 2]")].map(|(node, peers)| {
+        let text = text.replace("node = 1", &format!("node = {node}"));
+        let text = text.replace("peers = [2, 3]", &format!("peers = {peers}"));
+        compiled(&text).nat.pools[0].ports
+    });
+    // The fourth is for a node to come.
+    assert_eq!(ports, [(1024, 17151), (17152, 33279), (33280, 49407)]);
 }
 
 #[test]
@@ -338,9 +359,10 @@ fn two_nodes_divide_the_ports_and_share_the_names() {
     );
     assert!(compiled(WHOLE).shared_names.is_none());
     let quiet = compiled(&format!("{text}sync = \"none\"\n"));
+    let inline = compiled(&format!("{text}sync = \"inline\"\n"));
     let mode = |snapshot| names(snapshot).mode(snat);
     assert_eq!(
-        (mode(&first), mode(&quiet)),
-        (SyncMode::Async, SyncMode::None)
+        [&first, &quiet, &inline].map(mode),
+        [SyncMode::Async, SyncMode::None, SyncMode::Inline]
     );
 }

@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 
 use sluice_dataplane::lb;
-use sluice_dataplane::lb::maglev::MaglevTable;
+use sluice_dataplane::lb::maglev::Recipe;
 use sluice_dataplane::lb::rendezvous::Rendezvous;
 use sluice_dataplane::snapshot::{RealServer, Scheduler, ServerId, Tier, TierKind};
 
 use super::Registry;
+use super::tables::Tables;
 use crate::config;
 use crate::health::{Ramps, STEPS};
 
@@ -66,43 +67,48 @@ impl Members {
     }
 }
 
+/// Real servers as they are known, how much of their share each has got to, and tables that are there.
+pub(super) type Known<'a> = (&'a [Option<RealServer>], &'a Ramps, &'a mut Tables);
+
 /// The tiers of a virtual server.
 pub(super) fn tiers(
     scheduler: config::Scheduler,
     pool: &Members,
     backup: Option<&Members>,
     sorry: Option<ServerId>,
-    (servers, ramps): (&[Option<RealServer>], &Ramps),
+    (servers, ramps, tables): Known<'_>,
 ) -> Vec<Tier> {
-    let tier = |kind| {
-        move |members: Vec<ServerId>| Tier {
-            kind,
-            scheduler: self::scheduler(scheduler, &members, servers, ramps),
-            members,
-        }
-    };
-    let pool = pool.groups(servers).into_iter().map(tier(TierKind::Pool));
+    let pool = pool.groups(servers).into_iter();
+    let pool = pool.map(|members| (TierKind::Pool, members));
     let backup = backup
         .map(|backup| backup.groups(servers))
         .unwrap_or_default();
-    let backup = backup.into_iter().map(tier(TierKind::Backup));
-    let sorry = sorry.map(|sorry| Tier {
+    let backup = backup.into_iter();
+    let backup = backup.map(|members| (TierKind::Backup, members));
+    let mut tiers: Vec<Tier> = pool
+        .chain(backup)
+        .map(|(kind, members)| Tier {
+            kind,
+            scheduler: self::scheduler(scheduler, &members, (servers, ramps, tables)),
+            members,
+        })
+        .collect();
+    tiers.extend(sorry.map(|sorry| Tier {
         kind: TierKind::Sorry,
         members: vec![sorry],
         scheduler: Scheduler::RoundRobin,
-    });
-    pool.chain(backup).chain(sorry).collect()
+    }));
+    tiers
 }
 
 fn scheduler(
     scheduler: config::Scheduler,
     members: &[ServerId],
-    servers: &[Option<RealServer>],
-    ramps: &Ramps,
+    (servers, ramps, tables): Known<'_>,
 ) -> Scheduler {
     let slow = |&id: &ServerId| ramps.step(id) < STEPS && lb::share(servers, id) > 0;
     if members.iter().any(slow) {
-        return slow_start(scheduler, members, servers, ramps);
+        return slow_start(scheduler, members, (servers, ramps, tables));
     }
     match scheduler {
         config::Scheduler::RoundRobin => Scheduler::RoundRobin,
@@ -111,7 +117,7 @@ fn scheduler(
         config::Scheduler::WeightedLeastConnections => Scheduler::WeightedLeastConnections,
         config::Scheduler::SourceHash => Scheduler::SourceHash(Rendezvous::build(members, servers)),
         config::Scheduler::Maglev(size) => {
-            Scheduler::Maglev(MaglevTable::build(size, members, servers))
+            Scheduler::Maglev(tables.table(Recipe::new(size, members, servers)))
         }
     }
 }
@@ -121,8 +127,7 @@ fn scheduler(
 fn slow_start(
     scheduler: config::Scheduler,
     members: &[ServerId],
-    servers: &[Option<RealServer>],
-    ramps: &Ramps,
+    (servers, ramps, tables): Known<'_>,
 ) -> Scheduler {
     let weighted = |id: ServerId| lb::share(servers, id) * ramps.step(id);
     let alike = |id: ServerId| lb::share(servers, id).min(1) * ramps.step(id);
@@ -136,7 +141,8 @@ fn slow_start(
             Scheduler::SourceHash(Rendezvous::weighted(members, servers, weighted))
         }
         config::Scheduler::Maglev(size) => {
-            Scheduler::Maglev(MaglevTable::weighted(size, members, servers, weighted))
+            let recipe = Recipe::weighted(size, members, servers, weighted);
+            Scheduler::Maglev(tables.table(recipe))
         }
     }
 }
@@ -173,7 +179,7 @@ mod tests {
             &members,
             None,
             None,
-            (&servers, &Ramps::default()),
+            (&servers, &Ramps::default(), &mut Tables::default()),
         );
         let ids = |tier: Tier| tier.members.iter().map(|id| id.0).collect();
         tiers.into_iter().map(ids).collect()
@@ -210,7 +216,7 @@ mod tests {
             &pool,
             Some(&backup),
             Some(ServerId(4)),
-            (&[], &Ramps::default()),
+            (&[], &Ramps::default(), &mut Tables::default()),
         );
         let all: Vec<_> = all
             .into_iter()

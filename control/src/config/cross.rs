@@ -6,6 +6,10 @@ mod nat;
 mod ports;
 mod services;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
 use super::place::Place;
 use super::{Config, Name, health_check};
 
@@ -26,6 +30,7 @@ pub(super) fn check(config: &Config, top: &Place<'_>) {
     ports::routes(config, top);
     ha::link(config, top);
     ha::groups(config, top);
+    ha::modes(config, top);
     nat::snat_pools(config, top);
     nat::snat_rules(config, top);
     nat::statics(config, top);
@@ -37,22 +42,27 @@ pub(super) fn check(config: &Config, top: &Place<'_>) {
 }
 
 /// Reports at `(list, index).key` every item that equals an earlier one.
-fn unique<T: PartialEq>(
+fn unique<T: Eq + Hash>(
     items: impl Iterator<Item = T>,
     list: &Place<'_>,
     key: &str,
     text: impl Fn(&T) -> String,
     remedy: &str,
 ) {
-    let mut seen: Vec<T> = Vec::new();
+    let mut seen: HashMap<T, usize> = HashMap::new();
     for (index, item) in items.enumerate() {
-        if let Some(first) = seen.iter().position(|earlier| *earlier == item) {
-            list.index(index).key(key).wrong::<()>(
-                format_args!("{} is taken by number {first} (from 0)", text(&item)),
-                remedy,
-            );
+        match seen.entry(item) {
+            Entry::Vacant(free) => {
+                free.insert(index);
+            }
+            Entry::Occupied(taken) => {
+                let (item, first) = (taken.key(), taken.get());
+                list.index(index).key(key).wrong::<()>(
+                    format_args!("{} is taken by number {first} (from 0)", text(item)),
+                    remedy,
+                );
+            }
         }
-        seen.push(item);
     }
 }
 

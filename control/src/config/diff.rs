@@ -37,8 +37,10 @@ pub struct Difference {
 
 /// The differences, by key and in the order of lists.
 pub fn diff(old: &RawConfig, new: &RawConfig) -> Vec<Difference> {
+    let sections = old.sections_that_differ(new);
     let mut found = Vec::new();
-    values(String::new(), &value(old), &value(new), &mut found);
+    let [old, new] = [old, new].map(|it| value(&it.only(&sections)));
+    values(String::new(), &old, &new, &mut found);
     found
 }
 

@@ -1,5 +1,7 @@
 //! `[firewall]` and `[[firewall.rule]]`: who may open a session to whom.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -75,9 +77,9 @@ pub struct Rule {
     /// Zone of the other side.
     pub to: Option<ZoneIndex>,
     /// Networks of the source.
-    pub source: Vec<IpNet>,
+    pub source: Arc<[IpNet]>,
     /// Networks of the destination, before translation.
-    pub destination: Vec<IpNet>,
+    pub destination: Arc<[IpNet]>,
     /// IP protocol.
     pub protocol: Option<u8>,
     /// Destination ports.

@@ -1,5 +1,7 @@
 //! `[host]`: the way between the data plane and the kernel of the machine.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,7 @@ pub struct Allow {
     /// Zone that they come from.
     pub from: Option<ZoneIndex>,
     /// Their networks.
-    pub source: Vec<IpNet>,
+    pub source: Arc<[IpNet]>,
     /// IP protocol.
     pub protocol: Option<u8>,
     /// Destination ports.

@@ -1,5 +1,7 @@
 //! `[[list]]`: networks under a name, for rules to speak of as `@name`.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::names::Name;
@@ -26,7 +28,7 @@ pub struct List {
     /// Its name.
     pub name: Name,
     /// Its networks.
-    pub networks: Vec<IpNet>,
+    pub networks: Arc<[IpNet]>,
 }
 
 impl RawList {
@@ -44,11 +46,14 @@ impl RawList {
                 format_args!("divide it into lists of {MOST} at most"),
             );
         }
-        Some(List { name, networks })
+        Some(List {
+            name,
+            networks: networks.into(),
+        })
     }
 
     /// Its networks, as far as they are right: what is wrong is said once, where the list is.
-    pub(super) fn networks(&self) -> Vec<IpNet> {
+    pub(super) fn networks(&self) -> Arc<[IpNet]> {
         let silent = super::place::Book::default();
         let place = silent.top();
         let items: &[Loose] = match &self.networks {
@@ -63,21 +68,32 @@ impl RawList {
     }
 }
 
+/// One item of what a rule speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Named {
+    /// A list, by its place among lists.
+    List(usize),
+    /// A network, or an address.
+    One(IpNet),
+}
+
 /// Networks of a rule: networks, addresses, and lists as `@name`. An absent value is an empty list, which
-/// matches everything; a list without networks would do so too, and is refused.
-pub(super) fn networks(value: Option<&Several>, place: &Place<'_>) -> Option<Vec<IpNet>> {
+/// matches everything; a list without networks would do so too, and is refused. Rules that speak of the
+/// same lists share their networks: a thousand rules may name one of ten thousand.
+pub(super) fn networks(value: Option<&Several>, place: &Place<'_>) -> Option<Arc<[IpNet]>> {
+    let names = place.names();
     let found = several(value, place, |item, place| match item {
         Loose::Text(text) if text.starts_with('@') => {
-            let networks = place.names().list(&text[1..], place)?;
-            if networks.is_empty() {
+            let at = names.list(&text[1..], place)?;
+            if names.networks(at).is_empty() {
                 return place.wrong(
                     format_args!("the list {text} has no networks"),
                     "give it some, or take it out of the rule",
                 );
             }
-            Some(networks.to_vec())
+            Some(Named::List(at))
         }
-        item => Some(vec![network(item, place)?]),
-    });
-    Some(found?.concat())
+        item => Some(Named::One(network(item, place)?)),
+    })?;
+    Some(names.joined(found))
 }

@@ -1,12 +1,15 @@
 //! Names, and what to suggest for one that nothing has.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::RawConfig;
-use super::list::RawList;
+use super::list::{Named, RawList};
 use super::place::Place;
 
 /// A name: 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first.
@@ -71,7 +74,9 @@ pub(super) struct Names {
     pools: Vec<String>,
     lists: Vec<String>,
     /// Of the lists, in their order.
-    networks: Vec<Vec<IpNet>>,
+    networks: Vec<Arc<[IpNet]>>,
+    /// Lists put together, as rules have named them so far.
+    joined: RefCell<HashMap<Vec<Named>, Arc<[IpNet]>>>,
     health_checks: Vec<String>,
 }
 
@@ -91,6 +96,7 @@ impl Names {
             pools: raw.pool.iter().map(|pool| text(&pool.name)).collect(),
             lists: raw.list.iter().map(|list| text(&list.name)).collect(),
             networks: raw.list.iter().map(RawList::networks).collect(),
+            joined: RefCell::default(),
             health_checks: raw
                 .health_check
                 .iter()
@@ -122,10 +128,41 @@ impl Names {
         find(&self.pools, text, place, "pool", "a [[pool]]").map(PoolIndex)
     }
 
+    /// A list's place among lists.
+    pub(super) fn list(&self, text: &str, place: &Place<'_>) -> Option<usize> {
+        find(&self.lists, text, place, "list", "a [[list]]")
+    }
+
     /// The networks of a list.
-    pub(super) fn list(&self, text: &str, place: &Place<'_>) -> Option<&[IpNet]> {
-        let index = find(&self.lists, text, place, "list", "a [[list]]")?;
-        self.networks.get(index).map(Vec::as_slice)
+    pub(super) fn networks(&self, list: usize) -> &[IpNet] {
+        self.networks.get(list).map_or(&[], |networks| networks)
+    }
+
+    /// All networks of some items; the same memory for the same lists.
+    pub(super) fn joined(&self, items: Vec<Named>) -> Arc<[IpNet]> {
+        if let [Named::List(list)] = *items
+            && let Some(networks) = self.networks.get(list)
+        {
+            return Arc::clone(networks);
+        }
+        let all = |items: &[Named]| -> Arc<[IpNet]> {
+            let networks = items.iter().map(|item| match item {
+                Named::List(list) => self.networks(*list),
+                Named::One(network) => std::slice::from_ref(network),
+            });
+            networks.collect::<Vec<_>>().concat().into()
+        };
+        let has_list = |item: &Named| matches!(item, Named::List(_));
+        if !items.iter().any(has_list) {
+            return all(&items);
+        }
+        let mut joined = self.joined.borrow_mut();
+        if let Some(known) = joined.get(&items) {
+            return Arc::clone(known);
+        }
+        let networks = all(&items);
+        joined.insert(items, Arc::clone(&networks));
+        networks
     }
 
     pub(super) fn health_check(&self, text: &str, place: &Place<'_>) -> Option<CheckIndex> {
@@ -164,7 +201,7 @@ fn list(known: &[String]) -> String {
 }
 
 /// The one of `known` that `text` is most likely a slip of the pen for.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let far = |name: &str| strsim::damerau_levenshtein(&text.to_lowercase(), &name.to_lowercase());
     known
         .map(|name| (far(name), name))

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 use super::names::Names;
 
@@ -103,7 +104,7 @@ impl Book {
 
     pub(super) fn top(&self) -> Place<'_> {
         Place {
-            path: Path::default(),
+            end: None,
             book: self,
         }
     }
@@ -113,26 +114,43 @@ impl Book {
     }
 }
 
-/// A place that is being checked.
+/// A place that is being checked. The way to it is told from its end, and shared with the places around it:
+/// there are tens of thousands in a large configuration, and hardly one has anything wrong.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
-    path: Path,
+    end: Option<Rc<Way>>,
     book: &'a Book,
+}
+
+/// The last step of a way, and those before it.
+#[derive(Debug)]
+struct Way {
+    step: Step,
+    before: Option<Rc<Way>>,
 }
 
 impl<'a> Place<'a> {
     pub(super) fn key(&self, key: &str) -> Self {
+        self.with(Step::Key(key.to_owned()))
+    }
+
+    pub(super) fn index(&self, index: usize) -> Self {
+        self.with(Step::Index(index))
+    }
+
+    fn with(&self, step: Step) -> Self {
+        let before = self.end.clone();
         Self {
-            path: self.path.key(key),
+            end: Some(Rc::new(Way { step, before })),
             book: self.book,
         }
     }
 
-    pub(super) fn index(&self, index: usize) -> Self {
-        Self {
-            path: self.path.index(index),
-            book: self.book,
-        }
+    fn path(&self) -> Path {
+        let ways = std::iter::successors(self.end.as_deref(), |way| way.before.as_deref());
+        let mut steps: Vec<Step> = ways.map(|way| way.step.clone()).collect();
+        steps.reverse();
+        Path(steps)
     }
 
     pub(super) fn names(&self) -> &'a Names {
@@ -146,7 +164,7 @@ impl<'a> Place<'a> {
         remedy: impl fmt::Display,
     ) -> Option<T> {
         self.book.findings.borrow_mut().push(Finding {
-            path: self.path.clone(),
+            path: self.path(),
             found: found.to_string(),
             remedy: remedy.to_string(),
         });

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alg::RawAlg;
 use super::api::RawApi;
 use super::firewall::RawFirewall;
 use super::forward::RawForward;
@@ -78,6 +79,9 @@ pub struct RawConfig {
     /// `[icmp]`
     #[serde(default, skip_serializing_if = "is_default")]
     pub icmp: RawIcmp,
+    /// `[alg]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alg: RawAlg,
     /// `[host]`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<RawHost>,
@@ -107,3 +111,66 @@ pub struct RawConfig {
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+/// What goes section by section. Every section has to be named, or it does not compile.
+macro_rules! by_section {
+    ($($field:ident),+ $(,)?) => {
+        impl RawConfig {
+            /// Keys of all sections.
+            pub const SECTIONS: &[&str] = &[$(stringify!($field)),+];
+
+            /// Keys of the sections in which the two differ.
+            pub fn sections_that_differ(&self, other: &Self) -> Vec<&'static str> {
+                let Self { $($field),+ } = self;
+                let differ = [$((stringify!($field), *$field != other.$field)),+];
+                let differ = differ.into_iter().filter(|(_, differs)| *differs);
+                differ.map(|(key, _)| key).collect()
+            }
+
+            /// These sections, and the others as if they were not written.
+            #[must_use]
+            pub fn only(&self, sections: &[&str]) -> Self {
+                Self {
+                    $($field: match sections.contains(&stringify!($field)) {
+                        true => self.$field.clone(),
+                        false => Default::default(),
+                    }),+
+                }
+            }
+
+            /// This one with these sections of another.
+            #[must_use]
+            pub fn with(&self, sections: &[&str], other: Self) -> Self {
+                Self {
+                    $($field: match sections.contains(&stringify!($field)) {
+                        true => other.$field,
+                        false => self.$field.clone(),
+                    }),+
+                }
+            }
+        }
+    };
+}
+
+by_section!(
+    system,
+    api,
+    log,
+    ha,
+    port,
+    route,
+    list,
+    firewall,
+    timeouts,
+    tcp,
+    icmp,
+    alg,
+    host,
+    snat_pool,
+    snat,
+    static_nat,
+    forward,
+    health_check,
+    pool,
+    virtual_server,
+);

@@ -1,5 +1,7 @@
 //! `[[snat]]`: which sessions leave with another source.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::ha::Sync;
@@ -61,9 +63,9 @@ pub struct Snat {
     /// Zone that the session leaves by.
     pub to: Option<ZoneIndex>,
     /// Networks of the source.
-    pub source: Vec<IpNet>,
+    pub source: Arc<[IpNet]>,
     /// Networks of the destination, after translation of it.
-    pub destination: Vec<IpNet>,
+    pub destination: Arc<[IpNet]>,
     /// IP protocol.
     pub protocol: Option<u8>,
     /// What the source becomes.
@@ -96,7 +98,7 @@ impl RawSnat {
         let timeouts = self.timeouts.clone().unwrap_or_default();
         let timeouts = timeouts.overrides(&place.key("timeouts"));
         let clamp_mss = clamp_mss(self.clamp_mss, place);
-        let sync = Sync::check(self.sync.as_deref(), place);
+        let sync = Sync::of_service(self.sync.as_deref(), place);
         Some(Snat {
             name: name?,
             from: from?,

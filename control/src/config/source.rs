@@ -150,6 +150,10 @@ impl Source {
             };
             Box::new(Problem { line, finding })
         };
+        // Where something is wrong takes half as long again to follow, and mostly nothing is.
+        if let Ok(raw) = toml::from_str(&self.text) {
+            return Ok(raw);
+        }
         let read =
             toml::Deserializer::parse(&self.text).map_err(|why| found(Path::default(), why))?;
         serde_path_to_error::deserialize(read).map_err(|why| {
@@ -159,11 +163,12 @@ impl Source {
     }
 
     fn parse_json(&self) -> Result<RawConfig, Box<Problem>> {
+        if let Ok(raw) = serde_json::from_str(&self.text) {
+            return Ok(raw);
+        }
         let mut read = serde_json::Deserializer::from_str(&self.text);
         let found = |path: Path, why: &serde_json::Error| {
-            let text = why.to_string();
-            let message = text.split(" at line ").next().unwrap_or(&text);
-            let (path, found, remedy) = explain(path, message);
+            let (path, found, remedy) = explain_json(path, why);
             let finding = Finding {
                 path,
                 found,
@@ -229,7 +234,7 @@ fn within(value: &toml::Spanned<DeValue<'_>>, steps: &[Step]) -> Option<Range<us
     }
 }
 
-fn path_of(path: &serde_path_to_error::Path) -> Path {
+pub(crate) fn path_of(path: &serde_path_to_error::Path) -> Path {
     use serde_path_to_error::Segment;
     path.iter()
         .filter_map(|segment| match segment {
@@ -240,7 +245,13 @@ fn path_of(path: &serde_path_to_error::Path) -> Path {
         .collect()
 }
 
-/// Says in our words what serde says in its.
+/// The same of what is wrong with JSON.
+pub(crate) fn explain_json(path: Path, why: &serde_json::Error) -> (Path, String, String) {
+    let text = why.to_string();
+    explain(path, text.split(" at line ").next().unwrap_or(&text))
+}
+
+/// Says in our words what serde says in its: where, what was found, and what would do.
 fn explain(path: Path, message: &str) -> (Path, String, String) {
     let message = message.lines().next().unwrap_or(message);
     let mut quoted = message.split('`').skip(1).step_by(2);
@@ -257,8 +268,31 @@ fn explain(path: Path, message: &str) -> (Path, String, String) {
         };
         return (path, format!("there is no key `{key}`"), remedy);
     }
+    if let Some(key) = message.strip_prefix("missing field ") {
+        let path = path.key(key.trim_matches('`'));
+        return (path, format!("{key} is missing"), "write it".to_owned());
+    }
+    if let Some(rest) = message.strip_prefix("unknown variant ")
+        && let Some((word, known)) = rest.split_once(", expected ")
+    {
+        let known = known.trim_start_matches("one of ");
+        let known = match known.rsplit_once(", ") {
+            Some((some, last)) => format!("{some} or {last}"),
+            None => known.to_owned(),
+        };
+        let found = format!("{word} is not known");
+        return (path, found, format!("write {known}"));
+    }
     let plain = message
+        .replace("invalid value: ", "found ")
         .replace("expected i64", "expected a whole number")
+        .replace("expected u64", "expected a whole number from 0")
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
+        .replace("expected u16", "expected a whole number from 0 to 65535")
+        .replace("expected u8", "expected a whole number from 0 to 255")
         .replace("expected a boolean", "expected true or false")
         .replace("expected a string", "expected a text in quotes")
         .replace("expected a sequence", "expected a list")

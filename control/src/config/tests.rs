@@ -3,6 +3,7 @@
 mod docs;
 mod errors;
 mod ha;
+mod ha_tunnel;
 mod health;
 mod round_trips;
 

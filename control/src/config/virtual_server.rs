@@ -170,7 +170,7 @@ impl RawVirtualServer {
         let timeouts = self.timeouts.clone().unwrap_or_default();
         let timeouts = timeouts.overrides(&place.key("timeouts"));
         let clamp_mss = clamp_mss(self.clamp_mss, place);
-        let sync = Sync::check(self.sync.as_deref(), place);
+        let sync = Sync::of_service(self.sync.as_deref(), place);
         let (protocol, ports, mode) = (protocol?, ports?, mode?);
         if protocol.is_none() && ports.is_some() {
             return place.key("port").wrong(

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sluice_dataplane::snapshot::{LbMode, Port, ServerState, Snapshot, is_link_local};
 use sluice_wire::proto;
 
+use super::through::ThroughPlan;
 use super::{ConnectivityQuery, Verdict};
 use crate::config::{Config, Pool, Server, VirtualServer, protocol_name};
 use crate::controller::{ActionError, ServerHealth};
@@ -62,6 +63,8 @@ pub(super) struct ServicePlan {
     pub(super) clients: Vec<(String, Result<Client, &'static str>)>,
     /// The clients are those that were asked for: they are to get through.
     pub(super) wanted: bool,
+    /// What the appliance itself sends to it.
+    pub(super) through: ThroughPlan,
 }
 
 /// Whose packet is traced.
@@ -159,6 +162,7 @@ impl Ground<'_> {
                 members: members.into_iter().flatten().collect(),
                 clients: clients(vs)?,
                 wanted: query.zone.is_some() || query.client.is_some(),
+                through: ThroughPlan::of(config, self.snapshot, vs, query.timeout_ms),
             })
         });
         Ok(Plan {
@@ -271,12 +275,11 @@ impl Ground<'_> {
         };
         match (health.health, health.passive) {
             (Health::Down, _) => {
-                let bad = |error: &Option<String>| error.clone();
-                let why = health.checks.iter().find_map(|check| bad(&check.error));
+                let why = health.checks.iter().find_map(|check| check.error.clone());
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 (Verdict::Failed, format!("checks found it down{why}"))
             }
-            (_, Health::Down) => {
+            (_, Some(Health::Down)) => {
                 let text = "its connections failed lately, and it gets no new sessions for a while";
                 (Verdict::Warning, text.to_owned())
             }

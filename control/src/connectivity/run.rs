@@ -114,12 +114,26 @@ async fn run(
                 good &= step.verdict != Verdict::Failed;
                 teller.tell(step).await?;
             }
-            reached.insert(server.name.as_str(), good && !server.out);
+            if plan.prober.is_some() {
+                reached.insert(server.name.as_str(), good && !server.out);
+            }
         }
     }
     for service in &plan.services {
         for step in service.steps(handle, &reached).await {
             teller.tell(step).await?;
+        }
+        if begun.elapsed() > LIMIT {
+            continue;
+        }
+        for step in service.through.steps(plan.prober.as_ref()).await {
+            let virtual_server = Some(service.name.clone());
+            teller
+                .tell(StepResult {
+                    virtual_server,
+                    ..step
+                })
+                .await?;
         }
     }
     Ok(())
@@ -135,7 +149,7 @@ struct Attempts {
     checks: Vec<(String, Tried)>,
 }
 
-async fn attempt(prober: Option<&Prober>, attempt: Attempt) -> Tried {
+pub(super) async fn attempt(prober: Option<&Prober>, attempt: Attempt) -> Tried {
     prober?.attempt(attempt).await
 }
 
@@ -234,7 +248,7 @@ impl ServerPlan {
 }
 
 /// An attempt as a step; `bad` is what it is if it failed.
-fn tell(
+pub(super) fn tell(
     step: &'static str,
     tried: &Tried,
     bad: Verdict,
@@ -340,16 +354,30 @@ impl ServicePlan {
     }
 
     /// How many of its real servers can be reached.
-    fn pool(&self, reached: &BTreeMap<&str, bool>) -> StepResult {
+    pub(super) fn pool(&self, reached: &BTreeMap<&str, bool>) -> StepResult {
         let all = self.members.len();
-        let is_good = |name: &&String| reached.get(name.as_str()) == Some(&true);
-        let good = self.members.iter().filter(is_good).count();
-        let verdict = match good {
-            0 => Verdict::Failed,
-            _ if good < all => Verdict::Warning,
-            _ => Verdict::Ok,
+        let tried = self
+            .members
+            .iter()
+            .filter_map(|name| reached.get(name.as_str()));
+        let tried: Vec<bool> = tried.copied().collect();
+        let good = tried.iter().filter(|good| **good).count();
+        let (verdict, text) = match (good, tried.len()) {
+            (0, 0) if all > 0 => (Verdict::Skipped, "no real server was tried".to_owned()),
+            (good, tried) => {
+                let verdict = match good {
+                    0 => Verdict::Failed,
+                    _ if good < all => Verdict::Warning,
+                    _ => Verdict::Ok,
+                };
+                let untried = match all - tried {
+                    0 => String::new(),
+                    untried => format!(", {untried} were not tried"),
+                };
+                let text = format!("{good} of {all} real servers are without fault{untried}");
+                (verdict, text)
+            }
         };
-        let text = format!("{good} of {all} real servers are without fault");
         StepResult {
             virtual_server: Some(self.name.clone()),
             ..StepResult::new("pool", verdict, text)
@@ -358,7 +386,7 @@ impl ServicePlan {
 }
 
 /// What a trace says, and whether the client is served.
-fn told(view: &TraceView, client: &Client) -> (Vec<StepResult>, bool) {
+pub(super) fn told(view: &TraceView, client: &Client) -> (Vec<StepResult>, bool) {
     let last = view.steps.len().saturating_sub(1);
     let dropped = view.verdict == "dropped";
     let mut steps = Vec::new();

@@ -1,7 +1,12 @@
+use std::collections::BTreeMap;
+
+use super::plan::Client;
+use super::run::told;
 use super::*;
 use crate::config::{Config, Source};
 use crate::controller::{Action, ActionError, Outcome};
 use crate::testing::{WHOLE, controller};
+use crate::trace::{StepView, TraceView};
 
 /// What a test of `query` would do.
 fn plan(text: &str, query: &str) -> Result<Plan, ActionError> {
@@ -74,4 +79,52 @@ fn what_is_asked_for_and_is_not_there_is_named() {
     assert_eq!(one.services.len(), 1);
     let pool = plan(WHOLE, r#"{"pool":"web"}"#).expect("a plan");
     assert!(pool.services.is_empty() && !pool.servers.is_empty());
+}
+
+#[test]
+fn a_pool_of_which_no_server_was_tried_is_not_judged() {
+    let all = plan(WHOLE, r#"{"virtual_server":"web"}"#).expect("a plan");
+    let web = &all.services[0];
+    assert!(web.members.len() > 1, "{:?}", web.members);
+    assert_eq!(web.pool(&BTreeMap::new()).verdict, Verdict::Skipped);
+    let names: Vec<&str> = web.members.iter().map(String::as_str).collect();
+    let judged = |good: &[bool]| {
+        let reached = names.iter().copied().zip(good.iter().copied());
+        web.pool(&reached.collect()).verdict
+    };
+    let all_good = vec![true; names.len()];
+    assert_eq!(judged(&all_good), Verdict::Ok);
+    assert_eq!(judged(&all_good[1..]), Verdict::Warning);
+    assert_eq!(judged(&[false]), Verdict::Failed);
+}
+
+#[test]
+fn a_client_that_is_redirected_is_served_and_warned_of() {
+    let step = |stage| StepView {
+        worker: 0,
+        stage,
+        text: String::new(),
+        name: None,
+    };
+    let view = TraceView {
+        verdict: "consumed",
+        text: String::new(),
+        reason: None,
+        port: None,
+        leaves: None,
+        steps: vec![step("service"), step("last_resort")],
+    };
+    let client = Client {
+        port: "outside".to_owned(),
+        address: [198, 51, 100, 1].into(),
+    };
+    let (steps, served) = told(&view, &client);
+    assert!(served);
+    let verdicts: Vec<_> = steps.iter().map(|it| (it.step, it.verdict)).collect();
+    let wanted = [
+        ("service", Verdict::Ok),
+        ("last_resort", Verdict::Warning),
+        ("client", Verdict::Ok),
+    ];
+    assert_eq!(verdicts, wanted);
 }

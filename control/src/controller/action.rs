@@ -41,6 +41,10 @@ pub enum Action {
     ReadCandidate(String),
     /// Forget an author's candidate.
     DropCandidate(String),
+    /// What waits for the next start.
+    ReadNext,
+    /// Forget it.
+    DropNext,
     /// What differs between two configurations.
     Compare {
         /// Before.
@@ -91,8 +95,8 @@ pub enum Action {
     ListNeighbours,
     /// The routes.
     ListRoutes,
-    /// Who takes new sessions of virtual servers.
-    ListTiers,
+    /// Who takes new sessions of virtual servers; of this one only, if it is named.
+    ListTiers(Option<String>),
     /// What would become of a packet.
     Trace(Box<TraceQuery>),
     /// Where programs speak by the data plane's ports.
@@ -199,8 +203,13 @@ pub enum ActionError {
     #[error("{0}")]
     Config(ConfigError),
     /// The configuration is right, and a running process cannot follow it.
-    #[error("{0}")]
-    NeedsRestart(ConfigError),
+    #[error("{why}")]
+    NeedsRestart {
+        /// What cannot be followed.
+        why: ConfigError,
+        /// Where in it what was sent is; `None` if nothing was.
+        part: Option<Path>,
+    },
     /// The configuration is right, and cannot be used.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -237,6 +246,14 @@ pub enum ActionError {
     /// The configuration has no such part.
     #[error("there is no {0}")]
     NoPart(String),
+    /// There is no such device, and no port of that name.
+    #[error("there is no device or port {name:?}; there are {known}")]
+    NoDevice {
+        /// What was asked for.
+        name: String,
+        /// Ports and devices that there are.
+        known: String,
+    },
     /// The history has no such revision.
     #[error("there is no revision {0}, or none any more")]
     NoRevision(u64),
@@ -246,6 +263,18 @@ pub enum ActionError {
     /// The candidate began as a configuration that is not in use any more.
     #[error("the configuration in use was changed since the candidate was begun")]
     Outrun,
+    /// A configuration waits for the next start, and would be without this change.
+    #[error(
+        "a configuration waits for the next start, and this change cannot be made in both; DELETE \
+         /api/v1/next first, or make the change there, with at_restart=true"
+    )]
+    NextWaits,
+    /// Nothing waits for the next start.
+    #[error("nothing waits for the next start")]
+    NothingWaits,
+    /// Nothing outlives the process.
+    #[error("there is no state directory, so a start goes by the file; change that")]
+    NotLasting,
     /// Another commit waits to be confirmed.
     #[error("a commit waits to be confirmed; confirm it or revert it first")]
     Unconfirmed,
@@ -258,10 +287,14 @@ pub enum ActionError {
     /// A filter names something that there is not.
     #[error("there is no {kind} {name:?}")]
     Unknown {
+        /// The parameter of the query that names it.
+        parameter: &'static str,
         /// What kind of thing.
         kind: &'static str,
         /// Its name.
         name: String,
+        /// Those that there are.
+        known: Vec<String>,
     },
     /// A worker did not answer in time.
     #[error("worker {0} does not answer")]

@@ -2,8 +2,9 @@
 
 use super::Controller;
 use super::action::{ActionError, Outcome};
-use super::change::{CandidateView, Change, Committed, Verdict, What, tag, tag_of};
+use super::change::{CandidateView, Change, Committed, Verdict, What};
 use super::ledger::Candidate;
+use super::tags::{tag, tag_of};
 use super::transaction::of_part;
 use crate::config::diff::{diff, value};
 use crate::config::edit::{self, Edit};
@@ -93,9 +94,11 @@ impl Controller {
 
 fn edit_candidate(candidate: &mut Candidate, edit: &Edit) -> Result<bool, ActionError> {
     let edited = edit::apply(&candidate.raw, edit)?;
-    let source = secrets::revealed(edited.source, &candidate.raw, "");
+    let source = secrets::revealed(edited.source.clone(), &candidate.raw, "");
     let parsed = source.parse();
-    candidate.raw = parsed.map_err(|why| of_part(why, edited.path.as_ref()))?;
-    candidate.text = text::rewrite(&candidate.text, &candidate.raw);
+    let read = parsed.map_err(|why| of_part(why, edited.path.as_ref()))?;
+    let raw = edited.over(&candidate.raw, read);
+    candidate.text = text::revise(&candidate.text, &candidate.raw, &raw);
+    candidate.raw = raw;
     Ok(edited.created)
 }

@@ -125,11 +125,12 @@ impl Controller {
     fn ports_by_name(&self, spec: &CaptureSpec) -> Result<(Vec<bool>, bool), ActionError> {
         let (names, known) = (&spec.ports, self.registry.ports());
         let link = |name: &String| self.link_name() == Some(name.as_str());
-        let unknown = |name: &&String| !known.contains(name) && !link(name);
-        if let Some(name) = names.iter().find(unknown) {
-            return Err(ActionError::Unknown {
-                kind: "port",
-                name: name.clone(),
+        let unknown = |name: &String| !known.contains(name) && !link(name);
+        if let Some(at) = names.iter().position(unknown) {
+            return Err(ActionError::Body {
+                pointer: format!("/ports/{at}"),
+                found: format!("there is no port {:?}", names[at]),
+                remedy: format!("write names of ports: {}", known.join(", ")),
             });
         }
         if spec.ha && self.link_name().is_none() {

@@ -1,9 +1,5 @@
 //! Changes of the configuration: what can be asked for, and what came of it.
 
-use std::sync::OnceLock;
-
-use ring::hmac;
-use ring::rand::SystemRandom;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -60,6 +56,8 @@ pub struct Terms {
     pub dry_run: bool,
     /// Undo it after so many seconds, unless it is confirmed.
     pub confirm_seconds: Option<u32>,
+    /// Use it from the next start on.
+    pub at_restart: bool,
 }
 
 /// What is changed must be thus.
@@ -76,6 +74,18 @@ pub enum Expected {
     Tags(Vec<String>),
 }
 
+impl Expected {
+    /// Whether it is so of what has this `ETag`, or is not there.
+    pub fn holds(&self, current: Option<&str>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::There => current.is_some(),
+            Self::Absent => current.is_none(),
+            Self::Tags(tags) => current.is_some_and(|tag| tags.iter().any(|it| it == tag)),
+        }
+    }
+}
+
 /// The longest time for a confirmation: a day.
 pub const MAX_CONFIRM_SECONDS: u32 = 86_400;
 
@@ -88,6 +98,8 @@ pub enum Which {
     Candidate(String),
     /// One of the history, or the one on trial.
     Revision(u64),
+    /// The one that waits for the next start.
+    Next,
 }
 
 /// What became of a change.
@@ -106,6 +118,8 @@ pub enum Verdict {
     NoChange,
     /// The one on trial was given up, the one before is in use again.
     RolledBack,
+    /// It waits for the next start; what is in use stays.
+    AtRestart,
 }
 
 /// A change was made, or would be.
@@ -197,6 +211,9 @@ pub struct Revisions {
     /// The commit that waits to be confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
+    /// What waits for the next start; it gets its number then, and has 0 until it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Revision>,
     /// Latest first, fifty at most.
     pub revisions: Vec<Revision>,
 }
@@ -228,23 +245,4 @@ pub struct PartOf {
     pub which: Which,
     /// Which part.
     pub address: Address,
-}
-
-/// The `ETag` of a text: another text has another one, and another process too. A plain hash would let those
-/// who may not see a secret in the text guess at it.
-pub(super) fn tag(text: &str) -> String {
-    static KEY: OnceLock<hmac::Key> = OnceLock::new();
-    let key = KEY.get_or_init(|| {
-        // Without random numbers tags are such hashes.
-        let drawn = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        drawn.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[]))
-    });
-    let hash = hmac::sign(key, text.as_bytes());
-    let half = hash.as_ref().iter().take(16);
-    half.map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The `ETag` of a part.
-pub(super) fn tag_of(value: &Value) -> String {
-    tag(&value.to_string())
 }

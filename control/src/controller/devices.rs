@@ -13,6 +13,9 @@ pub trait Devices: Send {
     fn extended(&mut self, device: DeviceId) -> Vec<(String, u64)>;
     /// Packet buffers of all pools together.
     fn buffers(&mut self) -> Buffers;
+    /// Cycles per second of the time stamp counter, by which workers tell how long they worked; `None`
+    /// where nobody knows.
+    fn tsc_hz(&self) -> Option<u64>;
 }
 
 /// State of a link.
@@ -76,5 +79,9 @@ impl Devices for NoDevices {
 
     fn buffers(&mut self) -> Buffers {
         Buffers::default()
+    }
+
+    fn tsc_hz(&self) -> Option<u64> {
+        None
     }
 }

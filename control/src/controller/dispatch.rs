@@ -26,6 +26,8 @@ impl Controller {
             Action::ReadPart(part) => self.read_part(&part),
             Action::ReadCandidate(author) => self.read_candidate(&author),
             Action::DropCandidate(author) => self.drop_candidate(&author),
+            Action::ReadNext => self.read_next(),
+            Action::DropNext => self.drop_next(),
             Action::Compare { from, to } => self.compare(&from, &to),
             Action::ListRevisions => Ok(Outcome::Revisions(self.revisions())),
             Action::ReadRevision(number) => self.read_revision(number),
@@ -34,11 +36,13 @@ impl Controller {
                 let done = self.set_duty(duty, now);
                 done.map(|()| Outcome::Ha(self.ha(now).map(Box::new)))
             }
-            Action::Health(filter) => Ok(Outcome::Health(Box::new(self.health(&filter, now)))),
+            Action::Health(filter) => self
+                .has_pool(&filter)
+                .map(|()| Outcome::Health(Box::new(self.health(&filter, now)))),
             Action::Status => Ok(Outcome::Status(Box::new(self.status(now)))),
             Action::Stats => Ok(Outcome::Stats(Box::new(self.stats(now)))),
             Action::ListRoutes => Ok(Outcome::Routes(self.routes())),
-            Action::ListTiers => Ok(Outcome::Tiers(self.tiers(now))),
+            Action::ListTiers(name) => self.tiers(name.as_deref(), now).map(Outcome::Tiers),
             Action::ListWorkers => Ok(Outcome::Workers(self.worker_states())),
             Action::ListDrops => Ok(Outcome::Drops(self.drop_states())),
             Action::ListPorts => Ok(Outcome::Ports(self.port_states(now))),

@@ -20,7 +20,6 @@ const KEPT: usize = 64;
 /// What workers do of one request.
 #[derive(Debug)]
 pub(super) struct Ending {
-    id: RequestId,
     /// Workers that are not done, and how many sessions each has ended so far.
     left: Vec<(usize, Arc<AtomicU64>)>,
     /// Those that the others have ended.
@@ -33,11 +32,12 @@ impl Ending {
         self.left.first().map_or(0, |&(worker, _)| worker)
     }
 
-    fn view(&self) -> Ended {
+    /// `id`: the request's.
+    fn view(&self, id: RequestId) -> Ended {
         let so_far = self.left.iter();
         let so_far: u64 = so_far.map(|(_, ended)| ended.load(Ordering::Relaxed)).sum();
         Ended {
-            id: self.id.0,
+            id: id.0,
             ended: self.ended + so_far,
             going_on: !self.left.is_empty(),
         }
@@ -49,8 +49,8 @@ impl Ending {
     }
 }
 
-/// Those that nobody waits for any more.
-pub(super) type Endings = VecDeque<Ending>;
+/// Those that nobody waits for any more, by their requests.
+pub(super) type Endings = VecDeque<(RequestId, Ending)>;
 
 impl Controller {
     /// Has workers end sessions. The answer comes when they have, or says after a while how far they are.
@@ -72,19 +72,8 @@ impl Controller {
         let left = asked.map(|worker| (worker, Arc::<AtomicU64>::default()));
         let left: Vec<_> = left.collect();
         let to = left.clone();
-        let ending = Ending {
-            id: RequestId(0),
-            left,
-            ended: 0,
-        };
-        let request = self.wait_for(Work::End(ending), answer, now + PATIENCE);
-        if let Some(Pending {
-            work: Work::End(ending),
-            ..
-        }) = self.pending.get_mut(&request)
-        {
-            ending.id = request;
-        }
+        let work = Work::End(Ending { left, ended: 0 });
+        let request = self.wait_for(work, answer, now + PATIENCE);
         for (worker, so_far) in to {
             let end = EndRequest::new(request, filter).telling(reset);
             let end = end.noting(so_far);
@@ -100,29 +89,29 @@ impl Controller {
         }) = self.pending.get_mut(&end.request)
         {
             ending.take(from, end);
-            let view = ending.view();
+            let view = ending.view(end.request);
             if !view.going_on {
                 self.answer(end.request, Ok(Outcome::Ended(view)));
             }
-        } else if let Some(ending) = self.endings.iter_mut().find(|it| it.id == end.request) {
+        } else if let Some((_, ending)) = self.endings.iter_mut().find(|it| it.0 == end.request) {
             ending.take(from, end);
         }
     }
 
     /// It goes on without anybody who waits; what there is to say now.
-    pub(super) fn go_on_ending(&mut self, ending: Ending) -> Ended {
+    pub(super) fn go_on_ending(&mut self, request: RequestId, ending: Ending) -> Ended {
         if self.endings.len() >= KEPT {
             self.endings.pop_front();
         }
-        let view = ending.view();
-        self.endings.push_back(ending);
+        let view = ending.view(request);
+        self.endings.push_back((request, ending));
         view
     }
 
     /// How far one is that was not done in time.
     pub(super) fn find_ending(&self, id: u64) -> Result<Outcome, ActionError> {
-        let found = self.endings.iter().find(|ending| ending.id.0 == id);
-        let found = found.ok_or(ActionError::NoSuchEnding(id))?;
-        Ok(Outcome::Ended(found.view()))
+        let found = self.endings.iter().find(|it| it.0.0 == id);
+        let (request, ending) = found.ok_or(ActionError::NoSuchEnding(id))?;
+        Ok(Outcome::Ended(ending.view(*request)))
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use sluice_dataplane::mailbox::{EndRequest, Filter, RequestId, ToWorker};
 use sluice_dataplane::snapshot::ServerState;
 
-use super::action::HealthFilter;
+use super::action::{ActionError, HealthFilter};
 use super::health_view::{CheckView, Health, ServerHealth};
 use super::link::WorkerLink;
 use super::{Controller, Host};
@@ -153,6 +153,20 @@ impl Controller {
         Some(ends)
     }
 
+    /// Refuses a filter for a pool that there is not.
+    pub(super) fn has_pool(&self, filter: &HealthFilter) -> Result<(), ActionError> {
+        let names = || self.config.pools.iter().map(|pool| pool.name.as_str());
+        match &filter.pool {
+            Some(wanted) if !names().any(|name| name == wanted) => Err(ActionError::Unknown {
+                parameter: "pool",
+                kind: "pool",
+                name: wanted.clone(),
+                known: names().map(str::to_owned).collect(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The health of the servers that match.
     pub(super) fn health(&self, filter: &HealthFilter, now: Instant) -> Health {
         let rows = self.checker.as_ref().map(|checker| checker.board().rows());
@@ -185,9 +199,9 @@ impl Controller {
                     name,
                     address: server.address,
                     configured: state_name(server.state),
-                    state: state_name(state.unwrap_or(server.state)),
+                    state: shown(state.unwrap_or(server.state), standing.active),
                     health: standing.active,
-                    passive: standing.passive,
+                    passive: pool.passive.map(|_| standing.passive),
                     connections: self.connections(id, now),
                     share_percent: u32::from(self.ramps.step(id)) * 100 / u32::from(STEPS),
                     checks: checks
@@ -201,8 +215,17 @@ impl Controller {
     }
 }
 
+/// The state of a server as it is shown: to workers one that is down and keeps its sessions is as one that
+/// drains, and to people it is down.
+pub(super) fn shown(state: ServerState, checks: Verdict) -> &'static str {
+    match (state, checks) {
+        (ServerState::Draining, Verdict::Down) => state_name(ServerState::Down),
+        _ => state_name(state),
+    }
+}
+
 /// As the API has it.
-pub(super) fn state_name(state: ServerState) -> &'static str {
+fn state_name(state: ServerState) -> &'static str {
     match state {
         ServerState::Up => "up",
         ServerState::Draining => "draining",

@@ -30,13 +30,15 @@ pub struct ServerHealth {
     pub address: IpAddr,
     /// What the configuration says: `up`, `draining` or `down`.
     pub configured: &'static str,
-    /// What workers go by, health included: `up` takes new sessions, `draining` keeps those that it
-    /// has, `down` has none.
+    /// Configuration and health together: `up` takes new sessions, `draining` keeps those that it has,
+    /// `down` is out. Where checks found it down it keeps those that it has as well, unless its pool says
+    /// `on_down = "end"`.
     pub state: &'static str,
     /// What its checks say together; `unknown` where it has none, or none has ended yet.
     pub health: Verdict,
-    /// What the data plane sees of its sessions; `unknown` where nobody looks.
-    pub passive: Verdict,
+    /// What the data plane sees of its sessions, where its pool has `passive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passive: Option<Verdict>,
     /// What its connections show, where its pool has `passive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,

@@ -2,7 +2,8 @@
 
 use super::Controller;
 use super::action::{ActionError, Outcome};
-use super::change::{CandidateView, PartOf, PartView, Revisions, Which, tag, tag_of};
+use super::change::{CandidateView, PartOf, PartView, Revisions, Which};
+use super::tags::{tag, tag_of};
 use crate::config::diff::{diff, value};
 use crate::config::edit;
 use crate::config::{RawConfig, Source};
@@ -15,6 +16,7 @@ impl Controller {
                 let candidate = self.ledger.candidates.get(author);
                 Ok(candidate.ok_or(ActionError::NoCandidate)?.raw.clone())
             }
+            Which::Next => self.raw_of_next(),
             Which::Revision(number) => {
                 let source = Source::toml(self.ledger.store.text(*number)?);
                 source.parse().map_err(ActionError::Config)
@@ -53,6 +55,7 @@ impl Controller {
             running: self.ledger.revision(),
             lasting: self.ledger.store.is_lasting(),
             confirmation: self.ledger.confirmation(),
+            next: self.ledger.store.next().cloned(),
             revisions: self.ledger.store.history().rev().cloned().collect(),
         }
     }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::change::{Confirmation, tag};
+use super::change::Confirmation;
+use super::tags::tag;
 use crate::config::{Config, RawConfig};
 use crate::events::Events;
+use crate::security::Audit;
 use crate::store::Store;
 
 /// What the controller knows of configurations besides the one in use.
@@ -16,6 +18,8 @@ pub(super) struct Ledger {
     pub(super) trial: Option<OnTrial>,
     pub(super) candidates: BTreeMap<String, Candidate>,
     pub(super) events: Events,
+    /// What nobody asked for is written down there.
+    pub(super) audit: Option<Arc<Audit>>,
     /// `ETag` of the configuration in use.
     pub(super) tag: String,
 }
@@ -48,6 +52,7 @@ impl Ledger {
             trial: None,
             candidates: BTreeMap::new(),
             events: Events::default(),
+            audit: None,
             tag: tag(&text),
         }
     }

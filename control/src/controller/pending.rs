@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use sluice_dataplane::mailbox::{Filter, NeighbourRow, SessionRow};
+use sluice_dataplane::mailbox::{Filter, NeighbourRow, RequestId, SessionRow};
 use sluice_dataplane::snapshot::PortId;
 
-use super::action::Answer;
+use super::Controller;
+use super::action::{ActionError, Answer, Outcome};
 use super::change::Committed;
 use super::endings::Ending;
 use super::survey::Survey;
@@ -63,6 +64,26 @@ impl Work {
             | Self::Neighbours { worker, .. } => *worker,
             Self::End(ending) => ending.waits_for(),
             Self::Survey(Survey { left, .. }) => left.first().copied().unwrap_or(0),
+        }
+    }
+}
+
+impl Controller {
+    /// Gives up on what takes too long, or nobody waits for. Sessions go on being ended all the same.
+    pub(super) fn give_up_on_late(&mut self, now: Instant) {
+        let late = |(&request, pending): (&RequestId, &Pending)| {
+            (pending.deadline <= now || pending.answer.is_closed()).then_some(request)
+        };
+        let late: Vec<RequestId> = self.pending.iter().filter_map(late).collect();
+        for request in late {
+            let Some(Pending { answer, work, .. }) = self.pending.remove(&request) else {
+                continue;
+            };
+            let outcome = match work {
+                Work::End(ending) => Ok(Outcome::Ended(self.go_on_ending(request, ending))),
+                work => Err(ActionError::Silent(work.waits_for())),
+            };
+            let _ = answer.send(outcome);
         }
     }
 }

@@ -30,8 +30,8 @@ impl Controller {
     pub(super) fn status(&mut self, now: Instant) -> Status {
         let buffers = self.devices.buffers();
         let of_worker = |worker: usize, counter| {
-            let values = self.published.worker(worker);
-            values.get(Slot::Worker(counter))
+            let slot = Slot::Worker(counter);
+            self.published.one(worker, slot)
         };
         let sum = |counter| self.published.sum(Slot::Worker(counter));
         let system = &self.config.system;
@@ -64,6 +64,9 @@ impl Controller {
             name: system.name.to_string(),
             version: self.version.clone(),
             uptime_ms: self.uptime_ms(now),
+            revision: self.ledger.revision(),
+            confirmation: self.ledger.confirmation(),
+            next: self.ledger.store.next().cloned(),
             epoch: self.epoch_in_force(),
             latest_epoch: self.snapshot.epoch,
             workers: workers

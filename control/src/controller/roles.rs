@@ -1,8 +1,8 @@
 //! Roles from control's side: what is tracked, and going away for a while.
 //!
-//! Workers decide with the peer who holds a group. Control tells worker 0 what makes this node less fit
-//! (a link that is down, a router that does not answer, a worker that does not turn), and that it is
-//! to give everything to the peer.
+//! Workers decide with the other nodes who holds a group. Control tells worker 0 what makes this node
+//! less fit (a link that is down, a router that does not answer, a worker that does not turn), and that
+//! it is to give everything away.
 
 use std::time::{Duration, Instant};
 
@@ -79,14 +79,17 @@ impl Controller {
             return Err(ActionError::NoPeer);
         }
         if duty == Duty::Maintenance {
-            let ha = self.ha(now);
-            if ha.is_some_and(|ha| ha.peer_state != PeerState::Present) {
+            let ready = self.ha(now).is_some_and(|ha| {
+                let mut states = ha.peers.iter().map(|peer| peer.state);
+                states.any(|state| state == PeerState::Present)
+            });
+            if !ready {
                 return Err(ActionError::PeerNotReady);
             }
         }
         if std::mem::replace(&mut self.roles.duty, duty) != duty {
             let (kind, message) = match duty {
-                Duty::Maintenance => ("ha.maintenance", "groups and sessions go to the peer"),
+                Duty::Maintenance => ("ha.maintenance", "groups and sessions go to other nodes"),
                 Duty::Active => ("ha.active", "this node takes part again"),
             };
             tracing::info!("{message}");
@@ -109,8 +112,8 @@ impl Controller {
         if now.saturating_duration_since(self.roles.looked) >= INTERVAL {
             self.roles.looked = now;
             for worker in 0..self.roles.polls.len() {
-                let values = self.published.worker(worker);
-                let polls = values.get(Slot::Worker(WorkerCounter::Polls));
+                let polls = Slot::Worker(WorkerCounter::Polls);
+                let polls = self.published.one(worker, polls);
                 if self.roles.polls[worker].0 != polls {
                     self.roles.polls[worker] = (polls, now);
                 }
@@ -137,14 +140,17 @@ impl Controller {
         let draining = self.roles.duty == Duty::Maintenance;
         // Sessions follow the groups: what still comes here is worked on here.
         let ready = || {
-            let ha = self.ha(now);
-            ha.is_some_and(|ha| {
-                ha.sessions_untold == 0 && ha.groups.iter().all(|group| !group.held_here)
-            })
+            let passed = self.published.sum(Slot::Worker(WorkerCounter::HaPassed));
+            // One that does not turn cannot say so, and is why others are to take over.
+            let awaited = self.workers.len() - self.roles.stuck(now).len();
+            let ha = self.ha(now).filter(|_| passed >= awaited as u64);
+            ha.is_some_and(|ha| ha.groups.iter().all(|group| !group.held_here))
         };
         let orders = RoleOrders {
             draining,
-            leaving: draining && (self.roles.orders.leaving || ready()),
+            // Not at once: what is published is of an order before.
+            leaving: draining
+                && (self.roles.orders.leaving || self.roles.orders.draining && ready()),
             penalties: [penalty; MAX_GROUPS],
         };
         if orders != self.roles.orders
@@ -205,17 +211,26 @@ impl Controller {
     pub(super) fn log_ha(&self, event: HaEvent) {
         let groups = &self.config.ha_groups;
         let (kind, severity, message) = match event {
-            HaEvent::Peer(3) => ("ha.peer.present", Severity::Info, "it has told everything"),
-            HaEvent::Peer(2) => ("ha.peer.joining", Severity::Info, "it tells what it has"),
-            HaEvent::Peer(4) => (
+            HaEvent::Peer { state: 3, .. } => {
+                ("ha.peer.present", Severity::Info, "it has told everything")
+            }
+            HaEvent::Peer { state: 2, .. } => {
+                ("ha.peer.joining", Severity::Info, "it tells what it has")
+            }
+            HaEvent::Peer { state: 4, .. } => (
                 "ha.peer.unreachable",
                 Severity::Error,
                 "it lives, but the HA link does not reach it, or it is about to stop",
             ),
-            HaEvent::Peer(_) => (
+            HaEvent::Peer { .. } => (
                 "ha.peer.dead",
                 Severity::Error,
                 "it does not answer; its sessions are taken over",
+            ),
+            HaEvent::Differs { .. } => (
+                "ha.peer.differs",
+                Severity::Error,
+                "it knows of other nodes, or has other `shares`: ports may be given away twice",
             ),
             HaEvent::Path { works: true, .. } => {
                 ("ha.path.up", Severity::Info, "heartbeats go by it")
@@ -234,11 +249,25 @@ impl Controller {
             ),
             HaEvent::Alone { .. } => ("ha.resync", Severity::Info, "the peer is told everything"),
         };
+        // Where there is one other node it is clear which.
+        let several = self.config.ha.as_ref().is_some_and(|ha| ha.peers.len() > 1);
+        let to = |node: u8| match several {
+            true => format!(" to node {node}"),
+            false => String::new(),
+        };
         let (subject, details) = match event {
-            HaEvent::Peer(state) => ("peer".to_owned(), json!({ "state": state })),
-            HaEvent::Path { witness, .. } => {
+            HaEvent::Peer { node, state } => {
+                let subject = match several {
+                    true => format!("node {node}"),
+                    false => "peer".to_owned(),
+                };
+                (subject, json!({ "node": node, "state": state }))
+            }
+            HaEvent::Differs { node } => (format!("node {node}"), json!({ "node": node })),
+            HaEvent::Path { node, witness, .. } => {
                 let path = if witness { "witness" } else { "HA link" };
-                (path.to_owned(), json!({ "path": path }))
+                let details = json!({ "node": node, "path": path });
+                (format!("{path}{}", to(node)), details)
             }
             HaEvent::Group { group, .. } => {
                 let known = groups.iter().find(|known| known.id == group);
@@ -246,8 +275,9 @@ impl Controller {
                 let details = json!({ "group": name, "number": group.0 });
                 (format!("group {name:?}"), details)
             }
-            HaEvent::Alone { worker, .. } => {
-                (format!("worker {worker}"), json!({ "worker": worker }))
+            HaEvent::Alone { node, worker, .. } => {
+                let details = json!({ "node": node, "worker": worker });
+                (format!("worker {worker}{}", to(node)), details)
             }
         };
         let message = format!("{subject}: {message}");

@@ -11,12 +11,22 @@ use crate::config::protocol_name;
 
 const OTHER_STATES: [(&str, u8); 2] = [("new", NEW), ("replied", REPLIED)];
 
-/// Looks names up.
-pub(super) fn resolve(filter: &SessionFilter, registry: &Registry) -> Result<Filter, ActionError> {
-    let unknown = |kind, name: &str| ActionError::Unknown {
+fn unknown(
+    parameter: &'static str,
+    kind: &'static str,
+    name: &str,
+    known: impl Iterator<Item = String>,
+) -> ActionError {
+    ActionError::Unknown {
+        parameter,
         kind,
         name: name.to_owned(),
-    };
+        known: known.collect(),
+    }
+}
+
+/// Looks names up.
+pub(super) fn resolve(filter: &SessionFilter, registry: &Registry) -> Result<Filter, ActionError> {
     let state = filter.state.as_deref().map(|name| {
         let tcp = State::ALL.iter().find(|state| state.name() == name);
         let other = || OTHER_STATES.iter().find(|(known, _)| *known == name);
@@ -24,20 +34,35 @@ pub(super) fn resolve(filter: &SessionFilter, registry: &Registry) -> Result<Fil
             Some(state) => Some(StateFilter::Tcp(*state as u8)),
             None => other().map(|&(_, state)| StateFilter::Other(state)),
         };
-        found.ok_or_else(|| unknown("state", name))
+        let names = State::ALL.iter().map(|state| state.name());
+        let names = names.chain(OTHER_STATES.iter().map(|&(name, _)| name));
+        found.ok_or_else(|| unknown("state", "state", name, names.map(str::to_owned)))
     });
     let service = filter.service.as_deref().map(|name| {
         let (kind, plain) = name.split_once('/').unwrap_or(("virtual_server", name));
         let found = registry.service_by_name(kind, plain);
-        found.ok_or_else(|| unknown("service", name))
+        found.ok_or_else(|| {
+            let known = registry.service_names().map(|known| match known.kind {
+                "virtual_server" => known.name.clone(),
+                kind => format!("{kind}/{}", known.name),
+            });
+            unknown("service", "service", name, known)
+        })
     });
     let rule = filter.rule.as_deref().map(|name| {
         let found = registry.service_by_name("firewall", name);
-        found.ok_or_else(|| unknown("firewall rule", name))
+        found.ok_or_else(|| {
+            let rules = registry
+                .service_names()
+                .filter(|known| known.kind == "firewall");
+            let known = rules.map(|known| known.name.clone());
+            unknown("rule", "firewall rule", name, known)
+        })
     });
     let server = filter.server.as_deref().map(|name| {
         let found = registry.server_by_name(name);
-        found.ok_or_else(|| unknown("real server", name))
+        let known = registry.server_names().map(str::to_owned);
+        found.ok_or_else(|| unknown("server", "real server", name, known))
     });
     Ok(Filter {
         proto: filter.proto,

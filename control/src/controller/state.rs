@@ -47,6 +47,12 @@ pub struct WorkerState {
     /// Nanoseconds of work for a received frame, on average; everything else that a worker does is in
     /// there.
     pub ns_per_frame: f64,
+    /// The same in cycles of the time stamp counter, whose rate does not change with the core's clock;
+    /// null where it is not known.
+    pub cycles_per_frame: Option<f64>,
+    /// Cycles per second of that counter, for work over an interval: the growth of `busy_ns` times
+    /// `tsc_hz / 1e9`.
+    pub tsc_hz: Option<u64>,
     /// Times that it slept because there was nothing.
     pub sleeps: u64,
 }
@@ -99,6 +105,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 impl Controller {
     pub(super) fn worker_states(&self) -> Vec<WorkerState> {
+        let tsc_hz = self.devices.tsc_hz();
         let workers = self.workers.iter().zip(&self.config.system.workers);
         let states = workers.enumerate().map(|(at, (worker, &core))| {
             let values = self.published.worker(at);
@@ -107,6 +114,7 @@ impl Controller {
             let bursts = (0..sluice_dataplane::load::BURST_CLASSES)
                 .map(|class| values.get(Slot::Burst(class)))
                 .sum();
+            let ns_per_frame = ratio(of(WorkerCounter::BusyNs), received);
             let (polls, busy) = (of(WorkerCounter::Polls), of(WorkerCounter::BusyPolls));
             WorkerState {
                 worker: at,
@@ -120,7 +128,9 @@ impl Controller {
                 received,
                 bursts,
                 burst_mean: ratio(received, bursts),
-                ns_per_frame: ratio(of(WorkerCounter::BusyNs), received),
+                ns_per_frame,
+                cycles_per_frame: tsc_hz.map(|hz| ns_per_frame * hz as f64 / 1e9),
+                tsc_hz,
                 sleeps: of(WorkerCounter::Sleeps),
             }
         });
@@ -170,7 +180,14 @@ impl Controller {
             let port = self.living_ports().find(|(_, port)| port.name == name);
             port.map(|(_, port)| usize::from(port.device.0))
         };
-        let unknown = || ActionError::NoPart(format!("device or port {name:?}"));
+        let unknown = || {
+            let devices = devices.iter().map(|device| device.name.clone());
+            let ports = self.living_ports().map(|(_, port)| port.name.clone());
+            ActionError::NoDevice {
+                name: name.to_owned(),
+                known: ports.chain(devices).collect::<Vec<_>>().join(", "),
+            }
+        };
         let at = named.or_else(of_port).ok_or_else(unknown)?;
         let device = devices.get(at).ok_or_else(unknown)?;
         let (name, id) = (device.name.clone(), DeviceId(at as u16));

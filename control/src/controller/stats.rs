@@ -11,7 +11,7 @@ use sluice_dataplane::published::{
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 
 use super::devices::{DeviceCounters, Link};
-use super::health::state_name;
+use super::health::shown;
 use crate::compile::Registry;
 use crate::config::{Config, NewSource};
 use crate::health::Verdict;
@@ -159,7 +159,7 @@ pub struct ServerStats {
     /// `pool/name`.
     pub name: String,
     /// `up`, `draining` or `down`: what the configuration says and what is known of its health, put
-    /// together.
+    /// together. `down` is also what checks found down, whatever becomes of its sessions.
     pub state: &'static str,
     /// What its checks say; `unknown` where it has none.
     pub health: Verdict,
@@ -290,7 +290,7 @@ impl Reading {
         let (counts, sessions) = self.flows(|counter| Slot::Server(id, counter));
         ServerStats {
             name: server.name.clone(),
-            state: state_name(server.state),
+            state: shown(server.state, health),
             health,
             weight: server.weight,
             sessions,

@@ -3,7 +3,9 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::change::Confirmation;
 use super::devices::{Buffers, Link};
+use crate::store::Revision;
 
 /// Of the node as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -14,6 +16,14 @@ pub struct Status {
     pub version: String,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
+    /// The revision of the configuration that is in use.
+    pub revision: u64,
+    /// What waits to be confirmed, and is undone otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// What waits for the next start; it gets its number then, and has 0 until it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Revision>,
     /// Epoch of the configuration by which all workers work.
     pub epoch: u32,
     /// Epoch of the latest configuration; more than `epoch` while workers have yet to take it.

@@ -188,8 +188,10 @@ impl Controller {
     ) -> Result<(Filter, Option<usize>), ActionError> {
         if let Some(worker) = filter.worker.filter(|&it| it >= self.workers.len()) {
             return Err(ActionError::Unknown {
+                parameter: "worker",
                 kind: "worker",
                 name: worker.to_string(),
+                known: (0..self.workers.len()).map(|n| n.to_string()).collect(),
             });
         }
         Ok((sessions::resolve(filter, &self.registry)?, filter.worker))

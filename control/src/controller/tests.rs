@@ -1,6 +1,7 @@
 //! The controller without threads: what workers say is moved by hand.
 
 mod health;
+mod next;
 mod passive;
 mod questions;
 mod tiers;
@@ -139,7 +140,7 @@ fn a_wrong_configuration_changes_nothing() {
         replace(&WHOLE.replace("workers = [0, 1]", "workers = [0, 2]")),
     ));
     assert!(
-        matches!(refused, Err(ActionError::NeedsRestart(_))),
+        matches!(refused, Err(ActionError::NeedsRestart { .. })),
         "{refused:?}"
     );
     let refused = answer(submit(
@@ -251,6 +252,52 @@ fn counters_are_shown_by_name_and_add_up() {
     assert_eq!(json["servers"][1]["packets_reply"], 6);
     assert_eq!(json["servers"][0]["state"], "draining");
     assert_eq!(status(&mut controller).sessions.v4, 3);
+}
+
+#[test]
+fn what_a_frame_costs_is_told_in_time_and_in_cycles_where_their_rate_is_known() {
+    /// A counter of 2.5 GHz, and nothing else.
+    struct Counter(NoDevices);
+    impl Devices for Counter {
+        fn link(&mut self, device: DeviceId) -> Link {
+            self.0.link(device)
+        }
+        fn counters(&mut self, device: DeviceId) -> DeviceCounters {
+            self.0.counters(device)
+        }
+        fn extended(&mut self, device: DeviceId) -> Vec<(String, u64)> {
+            self.0.extended(device)
+        }
+        fn buffers(&mut self) -> Buffers {
+            self.0.buffers()
+        }
+        fn tsc_hz(&self) -> Option<u64> {
+            Some(2_500_000_000)
+        }
+    }
+    let (mut controller, mut workers) = controller(WHOLE);
+    workers[1].side.publisher.publish(|writer| {
+        writer.add(Slot::Worker(WorkerCounter::Received), 10);
+        writer.add(Slot::Worker(WorkerCounter::BusyNs), 1200);
+        writer.add(Slot::Worker(WorkerCounter::Polls), 8);
+        writer.add(Slot::Worker(WorkerCounter::BusyPolls), 2);
+    });
+    let states = |controller: &mut Controller| {
+        let Ok(Outcome::Workers(states)) = answer(submit(controller, Action::ListWorkers)) else {
+            panic!("workers");
+        };
+        serde_json::to_value(&states).expect("plain values")
+    };
+    let unknown = states(&mut controller);
+    assert_eq!(unknown[1]["ns_per_frame"], 120.0);
+    assert_eq!(unknown[1]["busy_share"], 0.25);
+    assert_eq!(unknown[1]["cycles_per_frame"], serde_json::Value::Null);
+    controller.devices = Box::new(Counter(NoDevices));
+    let known = states(&mut controller);
+    assert_eq!(known[1]["cycles_per_frame"], 300.0);
+    // One that has received nothing.
+    assert_eq!(known[0]["cycles_per_frame"], 0.0);
+    assert_eq!(known[0]["tsc_hz"], 2_500_000_000_u64);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use sluice_dataplane::lb::{self, loads};
 use sluice_dataplane::snapshot::{RealServer, ServerId, Snapshot, TierKind, VirtualServer};
 
 use super::Controller;
-use super::health::state_name;
+use super::action::ActionError;
+use super::health::shown;
 use super::tiers_view::{Taker, TierServer, TierView, Tiers};
 use crate::clock;
 use crate::config::{self, PoolIndex};
@@ -108,12 +109,33 @@ impl Controller {
         }
     }
 
-    /// Of all virtual servers, in the order of the configuration.
-    pub(super) fn tiers(&mut self, now: Instant) -> Vec<Tiers> {
+    /// Of all virtual servers, in the order of the configuration; or of one.
+    pub(super) fn tiers(
+        &mut self,
+        only: Option<&str>,
+        now: Instant,
+    ) -> Result<Vec<Tiers>, ActionError> {
+        let names = || {
+            self.config
+                .virtual_servers
+                .iter()
+                .map(|vs| vs.name.as_str())
+        };
+        if let Some(only) = only.filter(|only| !names().any(|name| name == *only)) {
+            return Err(ActionError::Unknown {
+                parameter: "virtual_server",
+                kind: "virtual server",
+                name: only.to_owned(),
+                known: names().map(str::to_owned).collect(),
+            });
+        }
         self.look_at_tiers(now);
         let all = self.snapshot.virtual_servers.iter();
         let all = all.zip(&self.config.virtual_servers);
-        all.map(|(vs, wanted)| self.tiers_of(vs, wanted)).collect()
+        let wanted = all.filter(|(vs, _)| only.is_none_or(|only| vs.name == only));
+        Ok(wanted
+            .map(|(vs, wanted)| self.tiers_of(vs, wanted))
+            .collect())
     }
 
     fn tiers_of(&self, vs: &VirtualServer, wanted: &config::VirtualServer) -> Tiers {
@@ -216,7 +238,7 @@ impl Controller {
         let server = self.real_server(id)?;
         Some(TierServer {
             name: server.name.clone(),
-            state: state_name(server.state),
+            state: shown(server.state, self.standings.get(id).active),
             available: lb::share(&self.snapshot.servers, id) > 0,
             sessions: self.open_sessions(id),
             max_sessions: server.limits.open.map(Into::into),

@@ -98,7 +98,7 @@ pub struct TierView {
 pub struct TierServer {
     /// `pool/name`, or `sorry:NAME` of the virtual server.
     pub name: String,
-    /// What workers go by: `up`, `draining` or `down`.
+    /// Configuration and health together: `up`, `draining` or `down`.
     pub state: &'static str,
     /// Whether it takes sessions, limits apart.
     pub available: bool,

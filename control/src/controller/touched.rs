@@ -87,7 +87,7 @@ fn concerned(changes: &[Difference], old: &RawConfig) -> Concerned {
             ("snat_pool", Some(name)) if change.op != Op::Add => users(old, name, &mut all),
             ("pool", Some(name)) => pool(old, name, change, &mut all),
             (
-                "timeouts" | "tcp" | "icmp" | "system" | "api" | "snat_pool" | "pool"
+                "timeouts" | "tcp" | "icmp" | "alg" | "system" | "api" | "snat_pool" | "pool"
                 | "health_check",
                 _,
             ) => {}

@@ -10,17 +10,19 @@ use serde_json::json;
 
 use super::action::{ActionError, Answer, Outcome};
 use super::change::{
-    Change, Committed, Confirmation, Expected, Target, Terms, Touched, Verdict, What, tag, tag_of,
+    Change, Committed, Confirmation, Expected, Target, Terms, Touched, Verdict, What,
 };
 use super::ledger::OnTrial;
 use super::pending::Work;
+use super::tags::{tag, tag_of};
 use super::{ADOPTION, Controller};
 use crate::compile;
 use crate::config::diff::{Difference, diff};
-use crate::config::edit::{self, EditError};
-use crate::config::{Config, Format, Path, Source, secrets, text};
+use crate::config::edit::{self, Address, Edit, EditError};
+use crate::config::{Config, ConfigError, Format, Path, Source, secrets, text};
 use crate::events::{Events, Severity};
 use crate::reload;
+use crate::security::Audit;
 use crate::store::{Store, StoreError};
 
 /// A change that passed every check.
@@ -46,6 +48,17 @@ impl Controller {
             before: Arc::new(before),
         });
         self.ledger.store = store;
+        // Devices and workers are there: what waited for this start is what is in use.
+        if let Err(error) = self.ledger.store.keep_next() {
+            tracing::error!(%error, "the next start will go back to the configuration before");
+        }
+        self
+    }
+
+    /// What happens without anybody having asked for it is written down in `audit`.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
+        self.ledger.audit = Some(audit);
         self
     }
 
@@ -61,6 +74,7 @@ impl Controller {
 
     pub(super) fn change(&mut self, change: Change, answer: Answer, now: Instant) {
         let outcome = match change.target {
+            Target::Running if change.terms.at_restart => self.commit_for_start(change),
             Target::Running => self.commit(change, now),
             Target::Candidate => self.prepare_candidate(change),
         };
@@ -120,7 +134,8 @@ impl Controller {
         // The registry is given numbers only by what is really used.
         let mut registry = self.registry.clone();
         let epoch = self.snapshot.epoch + 1;
-        let snapshot = compile::compile(&config, &self.facts, &mut registry, epoch)?;
+        let known = (epoch, Some(&*self.snapshot));
+        let snapshot = compile::compile(&config, &self.facts, &mut registry, known)?;
         if terms.dry_run {
             committed.result = Verdict::Valid;
             return Ok(committed);
@@ -128,6 +143,7 @@ impl Controller {
         if self.ledger.trial.is_some() {
             return Err(ActionError::Unconfirmed);
         }
+        let next = self.edited_next(&what, terms.confirm_seconds.is_some())?;
         let Terms {
             author, comment, ..
         } = &terms;
@@ -149,6 +165,9 @@ impl Controller {
         }
         self.registry = registry;
         self.take_up(config, snapshot);
+        if let Some(next) = next {
+            self.keep_edited_next(&next);
+        }
         if from_candidate {
             self.ledger.candidates.remove(author);
         }
@@ -214,18 +233,49 @@ impl Controller {
 
     /// The configuration that a change asks for, every check passed.
     fn check(&mut self, what: &What, terms: &Terms) -> Result<Ready, ActionError> {
-        let mut part = None;
-        let mut created = false;
-        let config = match what {
+        let wanted = self.wanted(what, terms, &self.config)?;
+        let lasting = self.ledger.store.is_lasting();
+        let checked = reload::check(&self.config, &self.facts, &wanted.config, lasting);
+        checked.map_err(|mut why| {
+            if !matches!(what, What::Replace(source) if source.format == Format::Toml) {
+                without_lines(&mut why);
+            }
+            let part = wanted.sent.clone();
+            ActionError::NeedsRestart { why, part }
+        })?;
+        let changes = diff(&self.config.raw, &wanted.config.raw);
+        Ok(Ready {
+            touched: self.touched(&changes),
+            changes,
+            tag: wanted.tag(),
+            created: wanted.created,
+            config: wanted.config,
+        })
+    }
+
+    /// The configuration that a change of `base` asks for. It is right in itself.
+    pub(super) fn wanted(
+        &self,
+        what: &What,
+        terms: &Terms,
+        base: &Config,
+    ) -> Result<Wanted, ActionError> {
+        let whole = || Some(tag(&base.to_toml()));
+        match what {
             What::Replace(source) => {
-                self.expect(&terms.expected, Some(self.ledger.tag.clone()))?;
-                self.given(source)?
+                self.expect(&terms.expected, whole())?;
+                let sent = Some(Path::default());
+                Ok(Wanted {
+                    sent,
+                    ..Wanted::whole(given(source, base)?)
+                })
             }
             What::Rollback(number) => {
-                self.expect(&terms.expected, Some(self.ledger.tag.clone()))?;
+                self.expect(&terms.expected, whole())?;
                 let mut source = Source::toml(self.ledger.store.text(*number)?);
                 source.name = format!("revision {number}");
-                Config::read(source).map_err(ActionError::Config)?
+                let config = Config::read(source).map_err(ActionError::Config)?;
+                Ok(Wanted::whole(config))
             }
             What::Candidate => {
                 let candidate = self.ledger.candidates.get(&terms.author);
@@ -234,49 +284,18 @@ impl Controller {
                 if candidate.base != self.ledger.tag {
                     return Err(ActionError::Outrun);
                 }
-                Config::read(Source::toml(candidate.text.clone())).map_err(ActionError::Config)?
+                let source = Source::toml(candidate.text.clone());
+                let config = Config::read(source).map_err(ActionError::Config)?;
+                Ok(Wanted::whole(config))
             }
             What::Edit(edit) => {
-                let old = edit::get(&self.config.raw, &edit.address);
-                self.expect(&terms.expected, old.as_ref().map(tag_of))?;
-                let edited = edit::apply(&self.config.raw, edit)?;
-                let source = secrets::revealed(edited.source, &self.config.raw, "");
-                let read = Config::read(source);
-                let mut config = read.map_err(|why| of_part(why, edited.path.as_ref()))?;
-                config.source = Source::toml(text::rewrite(&self.config.to_toml(), &config.raw));
-                part = Some(&edit.address);
-                created = edited.created;
-                config
+                if terms.expected != Expected::Anything {
+                    let old = edit::get(&base.raw, &edit.address);
+                    self.expect(&terms.expected, old.as_ref().map(tag_of))?;
+                }
+                edited(edit, base)
             }
-        };
-        reload::check(&self.config, &self.facts, &config).map_err(ActionError::NeedsRestart)?;
-        let changes = diff(&self.config.raw, &config.raw);
-        let tag = match part {
-            Some(address) => {
-                let new = edit::get(&config.raw, address);
-                new.as_ref().map(tag_of).unwrap_or_default()
-            }
-            None => tag(&config.to_toml()),
-        };
-        Ok(Ready {
-            touched: self.touched(&changes),
-            config,
-            changes,
-            tag,
-            created,
-        })
-    }
-
-    /// A configuration that was given whole. JSON has no comments: the ones that are there stay.
-    fn given(&self, source: &Source) -> Result<Config, ActionError> {
-        let toml = self.config.to_toml();
-        let source = secrets::revealed(source.clone(), &self.config.raw, &toml);
-        let format = source.format;
-        let mut config = Config::read(source).map_err(ActionError::Config)?;
-        if format == Format::Json {
-            config.source = Source::toml(text::rewrite(&toml, &config.raw));
         }
-        Ok(config)
     }
 
     /// Whether it still is what the author thinks it is.
@@ -285,13 +304,7 @@ impl Controller {
         expected: &Expected,
         current: Option<String>,
     ) -> Result<(), ActionError> {
-        let met = match expected {
-            Expected::Anything => true,
-            Expected::There => current.is_some(),
-            Expected::Absent => current.is_none(),
-            Expected::Tags(tags) => current.as_ref().is_some_and(|tag| tags.contains(tag)),
-        };
-        if met {
+        if expected.holds(current.as_deref()) {
             Ok(())
         } else {
             Err(ActionError::Stale { current })
@@ -299,11 +312,76 @@ impl Controller {
     }
 }
 
-/// What is wrong with an edited configuration. Nobody has seen its lines.
-pub(super) fn of_part(mut why: crate::config::ConfigError, part: Option<&Path>) -> ActionError {
+/// What a change asks for.
+pub(super) struct Wanted {
+    pub(super) config: Config,
+    /// The part that was changed; `None`: the whole.
+    part: Option<Address>,
+    /// Where in the configuration the body of the request is.
+    sent: Option<Path>,
+    /// The part was not there before.
+    pub(super) created: bool,
+}
+
+impl Wanted {
+    fn whole(config: Config) -> Self {
+        Self {
+            config,
+            part: None,
+            sent: None,
+            created: false,
+        }
+    }
+
+    /// The `ETag` of what was changed.
+    pub(super) fn tag(&self) -> String {
+        match &self.part {
+            Some(address) => {
+                let new = edit::get(&self.config.raw, address);
+                new.as_ref().map(tag_of).unwrap_or_default()
+            }
+            None => tag(&self.config.to_toml()),
+        }
+    }
+}
+
+/// `base` with a part changed.
+pub(super) fn edited(edit: &Edit, base: &Config) -> Result<Wanted, ActionError> {
+    let edited = edit::apply(&base.raw, edit)?;
+    let source = secrets::revealed(edited.source.clone(), &base.raw, "");
+    let read = Config::edited(&edited, source, &base.raw);
+    let mut config = read.map_err(|why| of_part(why, edited.path.as_ref()))?;
+    config.source = Source::toml(text::revise(&base.to_toml(), &base.raw, &config.raw));
+    Ok(Wanted {
+        config,
+        part: Some(edit.address.clone()),
+        sent: edited.path,
+        created: edited.created,
+    })
+}
+
+/// A configuration that was given whole. JSON has no comments: those of `base` stay.
+fn given(source: &Source, base: &Config) -> Result<Config, ActionError> {
+    let toml = base.to_toml();
+    let source = secrets::revealed(source.clone(), &base.raw, &toml);
+    let format = source.format;
+    let mut config = Config::read(source).map_err(ActionError::Config)?;
+    if format == Format::Json {
+        config.source = Source::toml(text::revise(&toml, &base.raw, &config.raw));
+    }
+    Ok(config)
+}
+
+/// Lines of a text that nobody sent say nothing.
+fn without_lines(why: &mut ConfigError) {
     for problem in &mut why.problems {
         problem.line = None;
     }
+}
+
+/// What is wrong with an edited configuration. Nobody has seen its lines.
+pub(super) fn of_part(mut why: ConfigError, part: Option<&Path>) -> ActionError {
+    without_lines(&mut why);
     ActionError::Part {
         why,
         part: part.cloned(),

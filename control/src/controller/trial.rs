@@ -12,6 +12,18 @@ use crate::compile;
 use crate::config::Config;
 use crate::config::diff::{Difference, diff};
 use crate::events::Severity;
+use crate::security::Record;
+use crate::store::Revision;
+
+/// Who gives up what nobody confirmed.
+const TIMER: &str = "timer";
+
+/// What the audit log has of a commit on trial that was given up by itself: nobody asked for that.
+pub fn unconfirmed(revision: &Revision, status: u16) -> Record {
+    let Revision { number, author, .. } = revision;
+    let what = format!("revision {number} of {author}, not confirmed in time");
+    Record::new(TIMER, String::new(), "REVERT", &what, status)
+}
 
 impl Controller {
     /// Keeps the configuration on trial.
@@ -42,7 +54,8 @@ impl Controller {
         let before = Config::clone(&trial.before);
         let changes = diff(&self.config.raw, &before.raw);
         let epoch = self.snapshot.epoch + 1;
-        let snapshot = compile::compile(&before, &self.facts, &mut self.registry, epoch)?;
+        let known = (epoch, Some(&*self.snapshot));
+        let snapshot = compile::compile(&before, &self.facts, &mut self.registry, known)?;
         self.take_up(before, snapshot);
         let (revision, given_up) = (self.ledger.revision(), given_up.unwrap_or_default());
         let message = format!("revision {given_up} was not confirmed; {revision} is in use again");
@@ -75,10 +88,19 @@ impl Controller {
     /// Ends a trial whose time is over.
     pub(super) fn look_at_trial(&mut self, now: Instant) {
         let over = |trial: &OnTrial| trial.deadline <= now;
-        if self.ledger.trial.as_ref().is_some_and(over)
-            && let Err(error) = self.revert("timer")
-        {
-            tracing::error!(%error, "the configuration before cannot be used again");
+        if !self.ledger.trial.as_ref().is_some_and(over) {
+            return;
+        }
+        let given_up = self.ledger.store.trial().map(|it| it.revision.clone());
+        let status = match self.revert(TIMER) {
+            Ok(_) => 200,
+            Err(error) => {
+                tracing::error!(%error, "the configuration before cannot be used again");
+                500
+            }
+        };
+        if let Some((audit, revision)) = self.ledger.audit.as_ref().zip(given_up) {
+            audit.done(unconfirmed(&revision, status));
         }
     }
 

@@ -14,6 +14,8 @@ use crate::config::{Syslog, Transport};
 pub(super) const WAITING: usize = 1024;
 /// How long a server that cannot be reached is left alone: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+/// A way that breaks sooner is taken for none. That a datagram was refused is told when the next one is sent.
+const HELD: Duration = Duration::from_secs(1);
 
 /// The way to one server. Its thread ends some time after [`Sender::close`].
 #[derive(Debug)]
@@ -124,6 +126,10 @@ impl Sender {
 /// The thread: takes messages out and sends them, over one way after the other.
 fn empty(server: &Syslog, shared: &Shared) {
     let (mut way, mut pause, mut complained) = (None::<Way>, PAUSES[0], false);
+    let mut since = Instant::now();
+    // Whether it was said that lines go, and whether the way before this one broke soon: what is said of
+    // ways is a line to be sent itself, and must not keep a way opening and breaking for ever.
+    let (mut told, mut shaky) = (false, false);
     // What was taken out and not sent yet.
     let mut message: Option<String> = None;
     loop {
@@ -134,6 +140,7 @@ fn empty(server: &Syslog, shared: &Shared) {
         let sent = match &mut way {
             Some(way) => way.send(text),
             None => Way::open(server).and_then(|mut opened| {
+                since = Instant::now();
                 tell_of_losses(&mut opened, shared)?;
                 let sent = opened.send(text);
                 way = Some(opened);
@@ -143,20 +150,27 @@ fn empty(server: &Syslog, shared: &Shared) {
         let mut queue = shared.queue();
         match sent {
             Ok(()) => {
-                let back = std::mem::replace(&mut queue.connected, true);
+                queue.connected = true;
                 queue.error = None;
                 queue.counts.sent += 1;
                 drop(queue);
-                if !back {
+                shaky &= since.elapsed() < HELD;
+                if !shaky {
+                    (pause, complained) = (PAUSES[0], false);
+                }
+                if !shaky && !std::mem::replace(&mut told, true) {
                     tracing::info!(
                         name = server.name.as_str(),
                         "log lines go to the syslog server"
                     );
                 }
-                (message, pause, complained) = (None, PAUSES[0], false);
+                message = None;
             }
             Err(why) => {
                 let was = way.take().is_some();
+                let held = was && since.elapsed() >= HELD;
+                shaky = !held && (was || shaky);
+                told = false;
                 queue.connected = false;
                 queue.error = Some(why.to_string());
                 if queue.closed {
@@ -164,14 +178,14 @@ fn empty(server: &Syslog, shared: &Shared) {
                     queue.messages.clear();
                     return;
                 }
-                if !was && !complained {
+                if !held && !complained {
                     complained = true;
                     drop(queue);
                     tracing::warn!(name = server.name.as_str(), %why, "no way to the syslog server");
                     queue = shared.queue();
                 }
-                // A connection that was there is tried anew at once: the server may have been restarted.
-                if !was {
+                // One that was there for a while is tried anew at once: the server may have been restarted.
+                if !held {
                     let closed = |queue: &mut Queue| !queue.closed;
                     let waited = shared.changed.wait_timeout_while(queue, pause, closed);
                     drop(waited);

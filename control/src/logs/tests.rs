@@ -160,6 +160,31 @@ fn a_server_that_is_away_gets_later_what_there_is_room_for_and_hears_of_the_rest
 }
 
 #[test]
+fn a_server_that_refuses_datagrams_is_left_alone_for_a_while() {
+    // A port that nobody listens at: what was sent is refused when the next one is.
+    let place = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = place.local_addr().expect("its address");
+    drop(place);
+    let logs = Logs::default();
+    logs.apply(&syslog(address, ""), "lab");
+    logging(&logs, || {
+        for n in 0..200 {
+            tracing::warn!("line {n}");
+        }
+    });
+    let state = until(&logs, |state| state.error.is_some());
+    assert!(!state.connected);
+    // Opening and breaking at once, it would have sent them all by now, and its own words without end.
+    std::thread::sleep(Duration::from_millis(300));
+    let state = logs.servers().remove(0);
+    assert!(state.waiting > 190, "{state:?}");
+    // Once somebody listens, all that wait come.
+    let _place = UdpSocket::bind(address).expect("the same port");
+    let state = until(&logs, |state| state.waiting == 0);
+    assert!(state.connected, "{state:?}");
+}
+
+#[test]
 fn lines_go_under_tls_to_a_server_that_is_trusted_and_to_no_other() {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("another");

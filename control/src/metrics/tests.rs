@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use sluice_dataplane::load;
-use sluice_dataplane::published::{FlowCounter, Slot};
+use sluice_dataplane::published::{FlowCounter, PeerCounter, Slot};
 use sluice_dataplane::snapshot::{PortId, ServerId, ServiceId};
 use tokio::sync::oneshot;
 
@@ -29,10 +29,13 @@ fn page(controller: &mut Controller) -> String {
     let Outcome::Health(health) = ask(controller, Action::Health(HealthFilter::default())) else {
         panic!("no health");
     };
-    let Outcome::Tiers(tiers) = ask(controller, Action::ListTiers) else {
+    let Outcome::Tiers(tiers) = ask(controller, Action::ListTiers(None)) else {
         panic!("no tiers");
     };
-    text(&stats, &status, &health, &tiers).expect("no family is empty")
+    let Outcome::Ha(ha) = ask(controller, Action::Ha) else {
+        panic!("no answer about other nodes");
+    };
+    text(&stats, &status, &health, &tiers, ha.as_deref()).expect("no family is empty")
 }
 
 /// Values by name and labels, as they stand in the text.
@@ -161,6 +164,39 @@ fn every_frame_is_accounted_for_and_every_counter_is_told_once() {
 }
 
 #[test]
+fn each_other_node_has_gauges_of_its_own() {
+    let (mut controller, mut workers) = controller(include_str!("../../../examples/ha-three.toml"));
+    for worker in &mut workers {
+        worker.side.publisher.publish(|writer| {
+            for (peer, state) in [(0, 3), (1, 2)] {
+                writer.set(Slot::Peer(peer, PeerCounter::State), state);
+                writer.set(Slot::Peer(peer, PeerCounter::Paths), 1);
+                writer.set(Slot::Peer(peer, PeerCounter::Lag), 4);
+                writer.set(Slot::Peer(peer, PeerCounter::Untold), 7 * peer as u64);
+                writer.set(Slot::Peer(peer, PeerCounter::DigestAge), 1500);
+            }
+        });
+    }
+    // As the worker sees it that sees the least.
+    workers[1].side.publisher.publish(|writer| {
+        writer.set(Slot::Peer(0, PeerCounter::State), 1);
+    });
+    let samples = scrape(&mut controller);
+    for (series, value) in [
+        ("sluice_ha_peer_state{peer=\"2\"}", 1.0),
+        ("sluice_ha_peer_state{peer=\"3\"}", 2.0),
+        ("sluice_ha_peer_lag_frames{peer=\"2\"}", 8.0),
+        ("sluice_ha_peer_untold_sessions{peer=\"3\"}", 14.0),
+        ("sluice_ha_peer_digest_age_seconds{peer=\"3\"}", 1.5),
+        ("sluice_ha_peer_path_up{peer=\"2\",path=\"link\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    let witness = samples.keys().any(|series| series.contains("witness"));
+    assert!(!witness, "there is none");
+}
+
+#[test]
 fn gauges_say_what_is_there() {
     let (mut controller, mut workers) = controller(WHOLE);
     workers[0].side.publisher.publish(|writer| {
@@ -234,9 +270,9 @@ fn promtool_has_nothing_to_say_against_names_and_units() {
 
 #[test]
 fn alerts_and_dashboard_are_about_series_that_exist() {
-    let (controller, _workers) = controller(WHOLE);
+    let (controller, _workers) = controller(&with_peer());
     let mut controller = controller.with_logs(crate::logs::Logs::default());
-    let text = page(&mut controller);
+    let text = page(&mut controller) + &certificate(0).expect("it is not empty");
     let known: HashSet<&str> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -262,4 +298,45 @@ fn alerts_and_dashboard_are_about_series_that_exist() {
         }
         assert!(found > 10, "{file}");
     }
+}
+
+/// The whole configuration, and another appliance.
+fn with_peer() -> String {
+    let key = "ab".repeat(32);
+    let groups = "[[ha.group]]\nname = \"web\"\nnumber = 5\naddresses = [\"203.0.113.80\"]\n\
+                  [[ha.group]]\nname = \"out\"\nnumber = 6\naddresses = [\"203.0.113.2\"]\n\
+                  [[ha.track]]\nport = \"inside\"\n[[ha.track]]\nport = \"inside\"\n";
+    let ha = format!("node = 1\npeer = 2\ndevice = \"net_memif9\"\nkey = \"{key}\"");
+    format!("{WHOLE}\n[ha]\n{ha}\n{groups}")
+}
+
+#[test]
+fn groups_of_addresses_and_ways_to_the_peer_are_told_by_name() {
+    let (mut controller, mut workers) = controller(&with_peer());
+    workers[0].side.publisher.publish(|writer| {
+        writer.set(Slot::Worker(WorkerCounter::HaGroupsHeld), 1 << 5);
+        writer.set(Slot::Peer(0, PeerCounter::Groups), 1 << 6);
+        writer.set(Slot::Worker(WorkerCounter::HaPaths), 1);
+    });
+    let samples = scrape(&mut controller);
+    for (series, wanted) in [
+        ("sluice_ha_group_held{group=\"web\",node=\"this\"}", 1.0),
+        ("sluice_ha_group_held{group=\"web\",node=\"peer\"}", 0.0),
+        ("sluice_ha_group_held{group=\"out\",node=\"this\"}", 0.0),
+        ("sluice_ha_group_held{group=\"out\",node=\"peer\"}", 1.0),
+        ("sluice_ha_path_up{path=\"link\"}", 1.0),
+        ("sluice_ha_tracked_up{what=\"port inside\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&wanted), "{series}");
+    }
+    let bits = samples.keys().find(|it| it.contains("ha_groups"));
+    assert_eq!(bits, None, "no set of bits is a number");
+}
+
+#[test]
+fn the_end_of_the_certificate_is_a_series() {
+    let text = certificate(1_804_550_400).expect("it is not empty");
+    let last = text.lines().last();
+    let wanted = "sluice_api_certificate_expiry_timestamp_seconds 1804550400";
+    assert_eq!(last, Some(wanted));
 }

@@ -1,5 +1,4 @@
-//! One echo request at a time, and who answers it: the host itself, or an ICMP error by the socket's
-//! error queue.
+//! Echo requests, and who answers them: the host itself, or an ICMP error by the socket's error queue.
 
 use std::io;
 use std::io::IoSliceMut;
@@ -30,6 +29,34 @@ pub(super) struct Echo {
     host: IpAddr,
 }
 
+/// An echo request that was sent.
+pub(super) struct Asked {
+    pub(super) sequence: u16,
+    pub(super) hop: Option<u32>,
+    request: [u8; LENGTH],
+    pub(super) begun: Instant,
+}
+
+impl Asked {
+    #[cfg(test)]
+    pub(super) fn new(sequence: u16, hop: Option<u32>, begun: Instant) -> Self {
+        Self {
+            sequence,
+            hop,
+            request: [0; LENGTH],
+            begun,
+        }
+    }
+
+    pub(super) fn view(&self, answer: Answer) -> ProbeView {
+        ProbeView::new(self.sequence, self.hop, answer)
+    }
+
+    fn ms(&self) -> Option<f64> {
+        Some(rounded(self.begun.elapsed().as_secs_f64() * 1000.0))
+    }
+}
+
 /// An ICMP error about an echo request of ours.
 struct Fault {
     /// Of the request that it is about.
@@ -53,84 +80,68 @@ impl Echo {
         Ok(Self { socket, host })
     }
 
-    /// Sends one, and waits for what becomes of it. `None`: it is `gone` who wanted to know.
-    pub(super) fn ask(
-        &mut self,
-        sequence: u16,
-        hop: Option<u32>,
-        until: Instant,
-        gone: &dyn Fn() -> bool,
-    ) -> Option<ProbeView> {
-        let view = |answer| ProbeView::new(sequence, hop, answer);
-        let not_sent = |why: io::Error| Some(view(Answer::NotSent).because(why));
+    /// Sends one.
+    ///
+    /// # Errors
+    /// What became of it, if it cannot be sent.
+    pub(super) fn send(&mut self, sequence: u16, hop: Option<u32>) -> Result<Asked, ProbeView> {
+        let not_sent = |why: io::Error| ProbeView::new(sequence, hop, Answer::NotSent).because(why);
         if let Some(hop) = hop {
             let set = match self.host {
                 IpAddr::V4(_) => self.socket.set_ttl_v4(hop),
                 IpAddr::V6(_) => self.socket.set_unicast_hops_v6(hop),
             };
-            if let Err(why) = set {
-                return not_sent(why);
-            }
+            set.map_err(not_sent)?;
         }
+        // An error about one that was sent before is in the queue as well, and no fault of this one.
+        let _ = self.socket.take_error();
         let request = icmp::request(self.host, sequence);
-        self.drain();
         let begun = Instant::now();
-        if let Err(why) = self.socket.send(&request) {
-            return not_sent(why);
-        }
-        let ms = || Some(rounded(begun.elapsed().as_secs_f64() * 1000.0));
-        loop {
-            if gone() {
-                return None;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Some(view(Answer::Timeout));
-            }
-            // Rounded up: a wait of no time would spin.
-            let nap = left.min(NAP).as_millis() as u16 + 1;
-            let mut of = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut of, nap);
-            while let Some(fault) = self.fault() {
-                if fault.sequence == sequence {
-                    let answer = fault.answer(self.host);
-                    let reason = fault.reason(self.host);
-                    return Some(ProbeView {
-                        from: fault.from,
-                        rtt_ms: ms().filter(|_| fault.remote),
-                        reason: Some(reason),
-                        ..view(answer)
-                    });
-                }
-            }
-            if self.replied(&request) {
-                return Some(ProbeView {
-                    from: Some(self.host),
-                    rtt_ms: ms(),
-                    ..view(Answer::Reply)
+        self.socket.send(&request).map_err(not_sent)?;
+        Ok(Asked {
+            sequence,
+            hop,
+            request,
+            begun,
+        })
+    }
+
+    /// Waits for a moment, not beyond `until`; then calls `found` with what became of those among `asked`
+    /// of which something is known now.
+    pub(super) fn listen<'a>(
+        &mut self,
+        asked: impl Iterator<Item = &'a Asked> + Clone,
+        until: Instant,
+        found: &mut dyn FnMut(ProbeView),
+    ) {
+        let left = until.saturating_duration_since(Instant::now());
+        // Rounded up: a wait of no time would spin.
+        let nap = left.min(NAP).as_millis() as u16 + 1;
+        let mut of = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut of, nap);
+        while let Some(fault) = self.fault() {
+            if let Some(one) = asked.clone().find(|one| one.sequence == fault.sequence) {
+                found(ProbeView {
+                    from: fault.from,
+                    rtt_ms: one.ms().filter(|_| fault.remote),
+                    reason: Some(fault.reason(self.host)),
+                    ..one.view(fault.answer(self.host))
                 });
             }
         }
-    }
-
-    /// Whether the answer to `request` is there; others are forgotten.
-    fn replied(&self, request: &[u8; LENGTH]) -> bool {
         let mut buffer = [0; 2 * LENGTH];
         // Reading fails where nothing is there, and once for each error that was in the queue.
         while let Ok(length) = io::Read::read(&mut &self.socket, &mut buffer) {
-            if icmp::answers(self.host, request, &buffer[..length]) {
-                return true;
+            let message = &buffer[..length];
+            let answered = |one: &&Asked| icmp::answers(self.host, &one.request, message);
+            if let Some(one) = asked.clone().find(answered) {
+                found(ProbeView {
+                    from: Some(self.host),
+                    rtt_ms: one.ms(),
+                    ..one.view(Answer::Reply)
+                });
             }
         }
-        false
-    }
-
-    /// Forgets what came too late.
-    fn drain(&self) {
-        while self.fault().is_some() {}
-        let mut buffer = [0; 1];
-        while io::Read::read(&mut &self.socket, &mut buffer).is_ok() {}
-        let _ = self.socket.take_error();
     }
 
     /// Takes an error out of the queue.

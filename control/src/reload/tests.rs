@@ -13,7 +13,7 @@ fn refused(piece: &str, by: &str) -> Vec<String> {
     assert!(WHOLE.contains(piece), "{piece:?}");
     let running = read(WHOLE);
     let new = read(&WHOLE.replacen(piece, by, 1));
-    match check(&running, &facts(&running), &new) {
+    match check(&running, &facts(&running), &new, false) {
         Ok(()) => Vec::new(),
         Err(why) => why.problems.iter().map(ToString::to_string).collect(),
     }
@@ -105,9 +105,24 @@ fn what_needs_a_restart_is_refused_by_its_key() {
         ),
     ];
     for (piece, by, wanted) in cases {
-        let wanted = format!("{wanted}; restart Sluice to change it, or put it back");
+        let wanted =
+            format!("{wanted}; put it into the file and restart Sluice, or leave it as it is");
         assert_eq!(refused(piece, by), [wanted], "{piece:?} -> {by:?}");
     }
+}
+
+#[test]
+fn with_a_state_directory_a_plain_restart_is_not_advised() {
+    let (running, new) = (
+        read(WHOLE),
+        read(&WHOLE.replacen("idle = \"backoff\"", "idle = \"spin\"", 1)),
+    );
+    let why = check(&running, &facts(&running), &new, true).expect_err("another idle");
+    assert!(
+        why.to_string()
+            .contains("give at_restart=true and restart Sluice"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -147,7 +162,7 @@ fn everything_else_may_change() {
         };
         let new = read(&text);
         assert_eq!(
-            check(&running, &facts(&running), &new),
+            check(&running, &facts(&running), &new, false),
             Ok(()),
             "{piece:?} -> {by:?}"
         );

@@ -1,6 +1,7 @@
 //! Users, their sessions at the API, and tokens.
 
 mod records;
+mod scope;
 mod tokens;
 mod users;
 
@@ -9,7 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub use records::{Denied, Identity, Login, NewToken, Refused, Role, Token, User};
+pub use records::{
+    Bearer, Denied, Done, Identity, Login, NewToken, Refused, Role, Token, User, WantedToken,
+};
+pub use scope::{Access, Area, Grant, Scope};
 
 use super::SecurityError;
 use super::secret::{hash_password, hash_token, is_password, random};
@@ -33,6 +37,23 @@ const MAX_TOKENS: usize = 1024;
 /// Logins at once; the one that ends first makes room.
 const MAX_LOGINS: usize = 1024;
 
+/// Whether a change is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Run {
+    /// It is.
+    #[default]
+    Real,
+    /// It is checked, and not made.
+    Dry,
+}
+
+impl Run {
+    /// By what a query says.
+    pub fn dry(dry: bool) -> Self {
+        if dry { Self::Dry } else { Self::Real }
+    }
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     users: BTreeMap<String, StoredUser>,
@@ -42,7 +63,7 @@ struct State {
     logins: HashMap<String, StoredLogin>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct StoredUser {
     role: Role,
     password: String,
@@ -54,6 +75,9 @@ struct StoredToken {
     name: String,
     user: String,
     role: Role,
+    /// Those of before there were scopes have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
     hash: String,
     created: u64,
     expires: u64,
@@ -209,7 +233,12 @@ impl Accounts {
         let user = state.users.get(&token.user)?;
         Some(Identity {
             user: token.user.clone(),
-            token: Some(token.name.clone()),
+            token: Some(Bearer {
+                name: token.name.clone(),
+                role: token.role,
+                scope: token.scope.clone(),
+                expires: token.expires,
+            }),
             role: token.role.min(user.role),
             must_change: user.must_change,
         })
@@ -230,22 +259,35 @@ impl Accounts {
         })
     }
 
-    /// Changes users and tokens: all of it, on the disk as well, or nothing.
+    /// Changes users and tokens: all of it, on the disk as well, or nothing. As a trial nothing in any
+    /// case: what is wrong with it is found out.
     fn change<T>(
         &self,
+        run: Run,
         change: impl FnOnce(&mut State) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let mut state = self.lock();
         let (users, tokens) = (state.users.clone(), state.tokens.clone());
-        let done = change(&mut state).and_then(|done| self.save(&state).map(|()| done));
-        if done.is_err() {
+        let done = change(&mut state).and_then(|done| match run {
+            Run::Real => self.save(&state).map(|()| done),
+            Run::Dry => Ok(done),
+        });
+        if done.is_err() || run == Run::Dry {
             state.users = users;
             state.tokens = tokens;
+        } else {
+            // Who is not there any more, or has another password by now, has to log in again.
+            let State {
+                users: now, logins, ..
+            } = &mut *state;
+            let same = |login: &StoredLogin| {
+                let password = |of: &BTreeMap<String, StoredUser>| {
+                    of.get(&login.user).map(|user| user.password.clone())
+                };
+                password(now).is_some_and(|now| Some(now) == password(&users))
+            };
+            logins.retain(|_, login| same(login));
         }
         done
     }
-}
-
-fn end_logins(state: &mut State, user: &str) {
-    state.logins.retain(|_, login| login.user != user);
 }

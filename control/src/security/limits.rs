@@ -14,6 +14,8 @@ const GUESSES: u32 = 5;
 /// How long, the first time; each guess after that doubles it.
 const LOCKOUT: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a client that sends too much is not written down again.
+const NOTED: Duration = Duration::from_secs(60);
 
 /// How long a client has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,7 @@ struct Client {
     tokens: f64,
     wrong: u32,
     locked_until: Option<Instant>,
+    noted: Option<Instant>,
 }
 
 /// All clients.
@@ -70,7 +73,7 @@ impl Limits {
     pub fn may_guess(&self, client: IpAddr, now: Instant) -> Result<(), Wait> {
         let clients = self.clients();
         let locked = clients
-            .get(&key(client))
+            .get(&network(client))
             .and_then(|client| client.locked_until);
         match locked.and_then(|until| until.checked_duration_since(now)) {
             Some(left) if !left.is_zero() => Err(Wait(left)),
@@ -93,10 +96,22 @@ impl Limits {
 
     /// A client guessed right.
     pub fn guessed_right(&self, client: IpAddr) {
-        if let Some(client) = self.clients().get_mut(&key(client)) {
+        if let Some(client) = self.clients().get_mut(&network(client)) {
             client.wrong = 0;
             client.locked_until = None;
         }
+    }
+
+    /// A client is told to wait. True once a minute: then it is worth a record.
+    pub fn is_noted_now(&self, client: IpAddr, now: Instant) -> bool {
+        let mut clients = self.clients();
+        let client = entry(&mut clients, client, self.per_second * BURST_SECONDS, now);
+        let fresh = |noted| now.saturating_duration_since(noted) < NOTED;
+        if client.noted.is_some_and(fresh) {
+            return false;
+        }
+        client.noted = Some(now);
+        true
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, Client>> {
@@ -104,7 +119,8 @@ impl Limits {
     }
 }
 
-fn key(address: IpAddr) -> IpAddr {
+/// The client that an address belongs to: itself, or the IPv6 /64 that it is in.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()
@@ -119,7 +135,7 @@ fn entry(
     burst: f64,
     now: Instant,
 ) -> &mut Client {
-    let key = key(address);
+    let key = network(address);
     if clients.len() >= MAX_CLIENTS && !clients.contains_key(&key) {
         // Whoever is locked out stays known if anybody else can go.
         let oldest = clients
@@ -134,6 +150,7 @@ fn entry(
         tokens: burst,
         wrong: 0,
         locked_until: None,
+        noted: None,
     })
 }
 
@@ -181,6 +198,18 @@ mod tests {
         assert_eq!(limits.may_guess(ONE, later), Err(Wait(2 * LOCKOUT)));
         limits.guessed_right(ONE);
         assert_eq!(limits.may_guess(ONE, later), Ok(()));
+    }
+
+    #[test]
+    fn who_sends_too_much_is_noted_once_a_minute() {
+        let limits = Limits::new(10);
+        let start = Instant::now();
+        assert!(limits.is_noted_now(ONE, start));
+        assert!(!limits.is_noted_now(ONE, start + NOTED / 2));
+        let other = "192.0.2.2".parse().expect("an address");
+        assert!(limits.is_noted_now(other, start + NOTED / 2));
+        assert!(limits.is_noted_now(ONE, start + NOTED));
+        assert!(!limits.is_noted_now(ONE, start + NOTED));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use utoipa::ToSchema;
 
 use super::SecurityError;
+use super::accounts::Run;
 use super::clients::{Clients, verifier};
+use super::expiry::expiry;
+use crate::clock;
 use crate::store::{Disk, replace};
 
 /// Key and certificates in one file: a power cut never leaves two that do not fit.
@@ -34,6 +37,9 @@ pub enum TlsError {
     /// No authority is in the PEM.
     #[error("no certificate of an authority in PEM form was found")]
     NoAuthority,
+    /// No list of revoked certificates is in the PEM.
+    #[error("no list of revoked certificates (CRL) in PEM form was found")]
+    NoList,
     /// The two do not fit, or are of a kind that is not known.
     #[error("{0}")]
     Unfit(String),
@@ -52,6 +58,9 @@ pub struct Certificate {
     pub certificate: String,
     /// SHA-256 of the first certificate, as `curl` and browsers show it.
     pub sha256: String,
+    /// When it ends (RFC 3339, UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 #[derive(Debug)]
@@ -150,8 +159,11 @@ impl Tls {
     ///
     /// # Errors
     /// [`TlsError`]; nothing has changed then.
-    pub fn ask_clients(&self, clients: Option<Clients>) -> Result<(), TlsError> {
+    pub fn ask_clients(&self, clients: Option<Clients>, run: Run) -> Result<(), TlsError> {
         let new = front(&self.provider, &self.resolver, clients)?;
+        if run == Run::Dry {
+            return Ok(());
+        }
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = match &new.clients {
             // Plain texts.
@@ -179,13 +191,23 @@ impl Tls {
         public(&current.pem, &current.key)
     }
 
+    /// When it ends, in seconds since 1970.
+    pub fn expires(&self) -> Option<u64> {
+        let current = self.resolver.0.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        current.key.cert.first().and_then(expiry)
+    }
+
     /// Uses another one for all connections from now on.
     ///
     /// # Errors
     /// [`TlsError`]; the one in use is kept then.
-    pub fn replace(&self, certificate: &str, key: &str) -> Result<Certificate, TlsError> {
+    pub fn replace(&self, certificate: &str, key: &str, run: Run) -> Result<Certificate, TlsError> {
         let certified = read(certificate, key, &self.provider)?;
         let pem = format!("{}\n{}\n", key.trim(), certificate.trim());
+        if run == Run::Dry {
+            return Ok(public(&pem, &certified));
+        }
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         replace(disk.as_mut(), FILE, pem.as_bytes())
             .map_err(|why| TlsError::NotStored(why.to_string()))?;
@@ -256,6 +278,11 @@ fn public(pem: &str, key: &CertifiedKey) -> Certificate {
     Certificate {
         certificate,
         sha256: bytes.join(":"),
+        expires: key
+            .cert
+            .first()
+            .and_then(expiry)
+            .map(|end| clock::text(end.saturating_mul(1000))),
     }
 }
 
@@ -277,14 +304,20 @@ mod tests {
         let (pem, key) = (other.cert.pem(), other.signing_key.serialize_pem());
         let foreign = rcgen::generate_simple_self_signed(names()).expect("it is made");
         let foreign = foreign.signing_key.serialize_pem();
-        assert_eq!(tls.replace("x", &key), Err(TlsError::NoCertificate));
-        assert_eq!(tls.replace(&pem, "x"), Err(TlsError::NoKey));
+        assert_eq!(
+            tls.replace("x", &key, Run::Real),
+            Err(TlsError::NoCertificate)
+        );
+        assert_eq!(tls.replace(&pem, "x", Run::Real), Err(TlsError::NoKey));
         assert!(matches!(
-            tls.replace(&pem, &foreign),
+            tls.replace(&pem, &foreign, Run::Real),
             Err(TlsError::Unfit(_))
         ));
         assert_eq!(tls.certificate(), first);
-        let second = tls.replace(&pem, &key).expect("they fit");
+        let trial = tls.replace(&pem, &key, Run::Dry).expect("they fit");
+        assert_eq!(tls.certificate(), first);
+        let second = tls.replace(&pem, &key, Run::Real).expect("they fit");
+        assert_eq!(trial, second);
         assert_eq!(tls.certificate(), second);
         assert_eq!(second.certificate.trim(), pem.trim());
     }

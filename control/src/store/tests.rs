@@ -215,3 +215,82 @@ fn a_directory_is_of_one_process_and_of_its_owner() {
         "1"
     );
 }
+
+#[test]
+fn what_waits_for_the_next_start_is_tried_once() {
+    let disk = disk();
+    let mut store = open(&disk);
+    let running = text(&store);
+    store.set_next("ann", "more", "new").expect("power");
+    assert_eq!(text(&store), running, "nothing is in use by it");
+    drop(store);
+    let mut store = open(&disk);
+    assert_eq!(store.next().map(|next| next.author.as_str()), Some("ann"));
+    assert_eq!(store.take_next(), Ok(Some("new".to_owned())));
+    assert_eq!(text(&store), running);
+    drop(store);
+    // That start came to no end.
+    let mut store = open(&disk);
+    assert_eq!(store.next(), None);
+    let failed = store.put_away().expect("power").expect("it failed");
+    assert_eq!(failed.author, "ann");
+    assert_eq!(store.take_next(), Ok(None));
+    assert_eq!((text(&store), store.put_away()), (running, Ok(None)));
+    assert!(disk.read("failed.toml").is_ok());
+    // This one does.
+    store.set_next("bob", "", "newer").expect("power");
+    let mut store = open(&disk);
+    assert_eq!(store.take_next(), Ok(Some("newer".to_owned())));
+    store.keep_next().expect("power");
+    let by = |store: &Store| store.running().map(|running| running.author.clone());
+    assert_eq!(
+        (text(&store).as_str(), by(&store).as_deref()),
+        ("newer", Some("bob"))
+    );
+    assert_eq!(store.keep_next(), Ok(()), "once");
+    let mut store = open(&disk);
+    assert_eq!(
+        (text(&store).as_str(), store.take_next()),
+        ("newer", Ok(None))
+    );
+    assert_eq!(store.put_away(), Ok(None));
+    store.set_next("ann", "", "more").expect("power");
+    store.drop_next().expect("power");
+    assert_eq!((store.next(), open(&disk).next()), (None, None));
+}
+
+/// Wherever the power is cut, the next start has the old or the new one, whole, and a start that was cut
+/// off is not repeated with what it was tried with.
+#[test]
+fn a_power_cut_at_any_step_of_a_start_leaves_the_old_or_the_new_one() {
+    for steps in 0..40 {
+        for luck in [Luck::None, Luck::All] {
+            let disk = disk();
+            let mut store = open(&disk);
+            let running = text(&store);
+            store.set_next("ann", "", "new").expect("power");
+            drop(store);
+            disk.after(steps);
+            let begin = || {
+                let mut store = Store::open(Box::new(disk.clone()))?;
+                store.put_away()?;
+                store.take_next()?;
+                store.keep_next()
+            };
+            let whole = begin().is_ok();
+            let after = disk.restart(luck);
+            let mut store = open(&after);
+            let found = text(&store);
+            assert!(found == running || found == "new", "{steps}: {found}");
+            if whole {
+                assert_eq!(found, "new");
+                return;
+            }
+            let is_tried = store.put_away().expect("power").is_some();
+            let waits = store.take_next().expect("power").is_some();
+            assert!(!(is_tried && waits), "{steps}: tried twice");
+            assert!(is_tried || waits || found == "new", "{steps}: it is lost");
+        }
+    }
+    panic!("a start takes more than 40 steps");
+}

@@ -50,11 +50,17 @@ pub(crate) enum UserCommand {
         /// A file with the first password of a new user, or a new one of an old user
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// Check it, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take a user out, logins and tokens included
     Delete {
         /// Who
         name: String,
+        /// Check it, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -68,6 +74,9 @@ pub(crate) enum TokenCommand {
         /// What it may do, and never more than its user
         #[arg(long, value_parser = ["viewer", "operator", "admin"])]
         role: String,
+        /// What it is held to of that, as config:write or sessions:read; can be given several times
+        #[arg(long, value_name = "AREA:read|write")]
+        scope: Vec<String>,
         /// Whose it is; yours by default
         #[arg(long)]
         user: Option<String>,
@@ -79,6 +88,9 @@ pub(crate) enum TokenCommand {
     Revoke {
         /// Its number, as show tokens has it
         id: String,
+        /// Check it, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -91,6 +103,9 @@ pub(crate) enum Certificate {
         certificate: PathBuf,
         /// A file with its key (PEM)
         key: PathBuf,
+        /// Check it, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Ask clients for certificates, which then stand for users
     Ask {
@@ -99,6 +114,9 @@ pub(crate) enum Certificate {
         /// Refuse connections without such a certificate
         #[arg(long)]
         required: bool,
+        /// A file with the authorities' lists (PEM) of certificates that do not count any more
+        #[arg(long, value_name = "FILE")]
+        crls: Option<PathBuf>,
     },
     /// Ask clients for no certificates
     Ignore,

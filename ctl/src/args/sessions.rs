@@ -12,6 +12,9 @@ pub(crate) enum Sessions {
         /// How many to show at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Packets, bytes, worker and owner as well
+        #[arg(long)]
+        wide: bool,
     },
     /// Count those that match, by protocol, state and worker
     Count {

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 /// What to do with captures that were begun before.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Captures {
+    /// Begin one that is kept, and say its number
+    Start(CaptureSpec),
     /// Show all captures
     List,
     /// Show one
@@ -37,11 +39,18 @@ pub(crate) enum Captures {
 /// Arguments of `sluicectl capture`.
 #[derive(Debug, Args)]
 pub(crate) struct Capture {
-    /// A filter, as for tcpdump: udp port 53
-    pub(crate) filter: Vec<String>,
     /// Where to write (pcapng); - is standard output: -w - | tshark -r -
     #[arg(long, short, value_name = "FILE")]
     pub(crate) write: PathBuf,
+    #[command(flatten)]
+    pub(crate) what: CaptureSpec,
+}
+
+/// What is captured.
+#[derive(Debug, Args)]
+pub(crate) struct CaptureSpec {
+    /// A filter, as for tcpdump: udp port 53
+    pub(crate) filter: Vec<String>,
     /// Only frames of this port; may be given more than once
     #[arg(long = "port", short = 'i')]
     pub(crate) ports: Vec<String>,

@@ -19,6 +19,7 @@ pub(super) fn of(what: &Show) -> Rows {
                 ("received", true),
                 ("frames a burst", true),
                 ("ns a frame", true),
+                ("cycles a frame", true),
                 ("busy polls", true),
                 ("busy", true),
                 ("sleeps", true),
@@ -29,6 +30,9 @@ pub(super) fn of(what: &Show) -> Rows {
                 row.extend([
                     format!("{:.1}", ratio("burst_mean")),
                     format!("{:.0}", ratio("ns_per_frame")),
+                    worker["cycles_per_frame"]
+                        .as_f64()
+                        .map_or_else(|| "-".to_owned(), |cycles| format!("{cycles:.0}")),
                     format!("{:.1} %", 100.0 * ratio("busy_share")),
                     duration(number(&worker["busy_ns"]) / 1_000_000),
                     cell(&worker["sleeps"]),
@@ -219,12 +223,20 @@ pub(super) fn of(what: &Show) -> Rows {
                 ("name", false),
                 ("user", false),
                 ("role", false),
+                ("scope", false),
                 ("good until", false),
             ],
-            |_, token| cells(token, &["id", "name", "user", "role", "expires"]),
+            |_, token| {
+                let mut cells = cells(token, &["id", "name", "user", "role", "scope", "expires"]);
+                let scope = token["scope"].as_array().into_iter().flatten();
+                let scope: Vec<&str> = scope.filter_map(Value::as_str).collect();
+                cells[4] = scope.join(" ");
+                cells
+            },
         ),
         Show::Audit { .. } => (
             &[
+                ("record", true),
                 ("time", false),
                 ("user", false),
                 ("client", false),
@@ -233,13 +245,15 @@ pub(super) fn of(what: &Show) -> Rows {
                 ("path", false),
             ],
             |_, record| {
-                cells(
-                    record,
-                    &["time", "user", "client", "method", "status", "path"],
-                )
+                let keys = ["id", "time", "user", "client", "method", "status", "path"];
+                let mut cells = cells(record, &keys);
+                if record["dry_run"] == true {
+                    cells[4] += " (dry run)";
+                }
+                cells
             },
         ),
-        Show::Neighbours => (
+        Show::Neighbours { .. } => (
             &[
                 ("port", false),
                 ("address", false),
@@ -290,7 +304,7 @@ pub(super) fn of(what: &Show) -> Rows {
                 ]
             },
         ),
-        Show::Routes => (
+        Show::Routes { .. } => (
             &[("to", false), ("via", false), ("port", false)],
             |_, route| cells(route, &["to", "via", "port"]),
         ),
@@ -387,6 +401,33 @@ pub(crate) fn sessions() -> Rows {
                 cell(&session["server"]),
                 duration(number(&session["age_ms"])),
                 duration(number(&session["idle_ms"])),
+            ]
+        },
+    )
+}
+
+/// More of sessions, for those whose screen is wide.
+pub(crate) fn sessions_wide() -> Rows {
+    (
+        &[
+            ("packets", true),
+            ("back", true),
+            ("bytes", true),
+            ("back", true),
+            ("ends in", true),
+            ("worker", true),
+            ("owner", false),
+        ],
+        |_, session| {
+            let (there, back) = (&session["original"], &session["reply"]);
+            vec![
+                cell(&there["packets"]),
+                cell(&back["packets"]),
+                cell(&there["bytes"]),
+                cell(&back["bytes"]),
+                duration(number(&session["expires_ms"])),
+                cell(&session["worker"]),
+                cell(&session["owner"]),
             ]
         },
     )

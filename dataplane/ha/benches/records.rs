@@ -40,6 +40,7 @@ fn record(number: u32) -> Record {
         flags: 0,
         age: 0,
         progress: Progress::default(),
+        shifts: [0; 2],
     })
 }
 

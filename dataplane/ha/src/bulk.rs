@@ -22,7 +22,8 @@ const SINGLE_BUCKETS: u32 = 4;
 /// What the next session of the table is; see [`Sender::poll`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// A session, by [`Record::Session4`] or [`Record::Session6`]; or a mapping or client, which is
+    /// A session, by [`Record::Session4`] or [`Record::Session6`], or whose it is, by
+    /// [`Record::Pointer4`] or [`Record::Pointer6`]; or a mapping or client, which is
     /// told in whole rounds only.
     Tell(Record),
     /// Nothing at this position.
@@ -182,6 +183,8 @@ fn is_within(scope: Scope, record: &Record) -> bool {
     match record {
         Record::Session4(session) => scope.has(Place::of(&session.identity)),
         Record::Session6(session) => scope.has(Place::of(&session.identity)),
+        Record::Pointer4(pointer) => scope.has(Place::of(&pointer.identity)),
+        Record::Pointer6(pointer) => scope.has(Place::of(&pointer.identity)),
         _ => scope == Scope::All,
     }
 }

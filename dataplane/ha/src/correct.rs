@@ -12,7 +12,8 @@
 //! | 43 | generation of the key, as the low bit of the session's number |
 //! | 42 | 1: the packet has been handed on once |
 //! | 41..40 | binary 10: locally administered, unicast (IEEE 802 8.4) |
-//! | 39..32 | number of the sender's logical port |
+//! | 39..38 | what the receiver is to do ([`Turn`]) |
+//! | 37..32 | number of the zone that it came in by |
 //! | 31..0 | tag |
 //!
 //! The tag is SipHash-2-4, cut to 32 bits, of both MAC addresses but for itself and of up to
@@ -22,12 +23,13 @@
 //! frames, each of which is counted. Whoever records a corrected packet can repeat it, as he could on
 //! the wire that it came from; what the packet contains is as open as it was there.
 //!
-//! A packet whose hop bit is set is never handed on again, so none can circle.
+//! Between two nodes a packet is handed on once, and is judged where it comes to. Where there are more
+//! it may not be known who has its session: then it is shown to one node after the other, in the
+//! order of their ids, until one knows. Whoever is taken for the owner by somebody who knows less may
+//! hand it on once more. [`Turn`] only ever counts up from there, so no packet can circle.
 //!
 //! Source addresses differ from packet to packet. The HA link is a cable, or a VLAN whose switch does
 //! not learn addresses.
-
-use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 use sluice_wire::bytes::be16;
@@ -47,13 +49,52 @@ const KEY: u8 = 1 << 3;
 const LOCAL: u8 = 0b10;
 const LOCAL_MASK: u8 = 0b11;
 
+/// What whoever is handed a packet is to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Turn {
+    /// Deal with it as the owner of its session. Who knows of another owner than the sender gives it
+    /// there, as the last one.
+    #[default]
+    Owner = 0,
+    /// Deal with it if the session is known; otherwise show it to the next node, and if there is
+    /// none, judge it.
+    Asked = 1,
+    /// Deal with it whatever is known.
+    Last = 2,
+}
+
+impl Turn {
+    const fn of(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::Owner),
+            1 => Some(Self::Asked),
+            2 => Some(Self::Last),
+            _ => None,
+        }
+    }
+}
+
+/// Zones that a corrected packet can be of: as many as a hello tells of.
+pub const ZONES: u8 = crate::hello::MAX_ZONES as u8;
+const TURN_SHIFT: u32 = 6;
+
 /// Where a corrected packet came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// Node.
+    /// The node that handed it over.
     pub node: u8,
-    /// That node's number of the logical port.
-    pub port: u8,
+    /// That node's number of the zone.
+    pub zone: u8,
+    /// What is to be done with it.
+    pub turn: Turn,
+}
+
+/// The node that a frame says it was handed over by. To be believed when [`Codec::unwrap`] does.
+#[inline]
+pub fn sender(frame: &[u8]) -> Option<u8> {
+    let first = *frame.get(6)?;
+    (first & (LOCAL_MASK | HOP) == LOCAL | HOP).then_some(first >> 4)
 }
 
 /// Why a frame is no corrected packet.
@@ -128,18 +169,18 @@ impl Codec {
         self.before = self.keys.replace(Keys::new(session));
     }
 
-    /// Rewrites the MAC addresses of an Ethernet frame that came in by logical port `port`. False,
-    /// with nothing changed, if there is no session or no Ethernet header.
+    /// Rewrites the MAC addresses of an Ethernet frame that came in by zone `zone`. False, with nothing
+    /// changed, if there is no session or no Ethernet header, or if the zone is none of [`ZONES`].
     #[inline]
-    pub fn wrap(&self, frame: &mut [u8], destination: [u8; 6], port: u8) -> bool {
-        let (Some(keys), true) = (&self.keys, frame.len() >= 14) else {
+    pub fn wrap(&self, frame: &mut [u8], destination: [u8; 6], zone: u8, turn: Turn) -> bool {
+        let (Some(keys), true) = (&self.keys, frame.len() >= 14 && zone < ZONES) else {
             return false;
         };
         debug_assert!(keys.me < MAX_NODES);
         let key = if keys.generation == 1 { KEY } else { 0 };
         let first = (keys.me << 4) | key | HOP | LOCAL;
         frame[..6].copy_from_slice(&destination);
-        [frame[6], frame[7]] = [first, port];
+        [frame[6], frame[7]] = [first, (turn as u8) << TURN_SHIFT | zone];
         let tag = tag(&keys.to_peer, frame);
         frame[8..12].copy_from_slice(&tag);
         true
@@ -151,8 +192,10 @@ impl Codec {
     /// [`NotCorrected`]
     #[inline]
     pub fn unwrap(&self, frame: &[u8]) -> Result<Origin, NotCorrected> {
-        let &[_, _, _, _, _, _, first, port, a, b, c, d, _, _] =
+        let &[_, _, _, _, _, _, first, zone, a, b, c, d, _, _] =
             frame.first_chunk::<14>().ok_or(NotCorrected::Unmarked)?;
+        let turn = Turn::of(zone >> TURN_SHIFT).ok_or(NotCorrected::Unmarked)?;
+        let zone = zone & (ZONES - 1);
         if first & (LOCAL_MASK | HOP) != LOCAL | HOP {
             return Err(NotCorrected::Unmarked);
         }
@@ -164,7 +207,7 @@ impl Codec {
             }
             if tag(&keys.from_peer, frame) == [a, b, c, d] {
                 let node = keys.peer;
-                return Ok(Origin { node, port });
+                return Ok(Origin { node, zone, turn });
             }
             refused = NotCorrected::Forged;
         }
@@ -185,11 +228,13 @@ fn packet_end(frame: &[u8]) -> usize {
 
 #[inline]
 fn tag(key: &[u8; 16], frame: &[u8]) -> [u8; 4] {
-    let mut hasher = SipHasher24::new_with_key(key);
-    hasher.write(&frame[..8]);
-    let end = packet_end(frame).clamp(14, 12 + COVERED);
-    hasher.write(&frame[12..end]);
-    ((hasher.finish() >> 32) as u32).to_be_bytes()
+    // In one piece: SipHash of several takes twice as long.
+    let mut covered = [0; 8 + COVERED];
+    let len = packet_end(frame).clamp(14, 12 + COVERED) - 12;
+    covered[..8].copy_from_slice(&frame[..8]);
+    covered[8..8 + len].copy_from_slice(&frame[12..12 + len]);
+    let hash = SipHasher24::new_with_key(key).hash(&covered[..8 + len]);
+    ((hash >> 32) as u32).to_be_bytes()
 }
 
 #[cfg(test)]

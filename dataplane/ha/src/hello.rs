@@ -53,6 +53,11 @@ pub mod capability {
     pub const CORRECTION: u64 = 1 << 2;
     /// Roles by groups of addresses.
     pub const ROLES: u64 = 1 << 3;
+    /// More than two nodes: packets that are shown to one after the other, and sessions that are
+    /// told of by others than their owners.
+    pub const CLUSTER: u64 = 1 << 4;
+    /// First packets of sessions travel with their records.
+    pub const INLINE: u64 = 1 << 5;
 }
 
 /// What an [`Association`] has to say.

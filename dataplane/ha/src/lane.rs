@@ -15,15 +15,15 @@
 use crate::frame::{HEADER, Kind, Refused, TAG};
 use crate::hello::Session;
 use crate::link::Link;
-use crate::record::{self, Record};
+use crate::record::{self, PacketRecord, Record};
 
 mod recv;
 mod send;
 mod timing;
 mod wire;
 
-pub use recv::Take;
-pub use send::{Alone, NotSent};
+pub use recv::{Sink, Take};
+pub use send::{Alone, Mark, NotSent};
 
 use recv::Receiver;
 use send::Sender;
@@ -95,6 +95,12 @@ pub struct Counters {
     pub outdated: u64,
     /// Records delivered.
     pub records_received: u64,
+    /// Packets accepted for sending.
+    pub packets_sent: u64,
+    /// Packets forgotten when the lane began to stand alone.
+    pub packets_lost: u64,
+    /// Packets delivered.
+    pub packets_received: u64,
     /// Records that could not be read; those of a later release among them.
     pub records_unknown: u64,
     /// How often the lane began to stand alone.
@@ -172,6 +178,12 @@ impl Lane {
         self.sender.lag()
     }
 
+    /// Whether the peer has taken all that was pushed up to a mark; `None` if it never will, because
+    /// the stream began anew.
+    pub fn has_passed(&self, mark: Mark) -> Option<bool> {
+        self.sender.has_passed(mark)
+    }
+
     /// Puts a record in the stream. It leaves with the next [`Self::poll_transmit`].
     ///
     /// # Errors
@@ -180,6 +192,50 @@ impl Lane {
     #[inline]
     pub fn push(&mut self, record: &Record) -> Result<(), NotSent> {
         self.sender.push(record, &mut self.counters)
+    }
+
+    /// Puts a packet in the stream, behind all records so far: it is delivered after them. The lane
+    /// goes on as it is if it has no room, so that records have what there is.
+    ///
+    /// # Errors
+    /// [`NotSent`]: the lane stands alone, is more than half full, or has no frame so long.
+    pub fn push_packet(&mut self, packet: &PacketRecord<'_>, now: u32) -> Result<(), NotSent> {
+        self.sender.push_packet(packet, now, &mut self.counters)
+    }
+
+    /// Whether there may be something to [`Self::recall`].
+    pub fn is_overdue(&self, now: u32, budget: u32) -> bool {
+        self.sender.is_overdue(now, budget)
+    }
+
+    /// Takes packets back that were pushed `budget` milliseconds ago or earlier and are not
+    /// acknowledged, so that `back` sends them by another way: from the oldest on, those of `frames`
+    /// frames at most. The peer may have got them all the same; what has not reached it yet it will
+    /// not send on.
+    pub fn recall(
+        &mut self,
+        now: u32,
+        budget: u32,
+        frames: u32,
+        back: impl FnMut(&PacketRecord<'_>),
+    ) {
+        self.sender.recall(now, budget, frames, back);
+    }
+
+    /// Whether the peer acknowledges within `budget` milliseconds what it is told.
+    pub fn keeps_up(&self, now: u32, budget: u32) -> bool {
+        self.sender.keeps_up(now, budget)
+    }
+
+    /// The place in the stream of what was pushed last.
+    pub fn mark(&self) -> Mark {
+        self.sender.mark()
+    }
+
+    /// Whether what was pushed at a place of the stream may not have arrived yet, but will. False once
+    /// it was acknowledged, and when the lane has forgotten it.
+    pub fn is_under_way(&self, mark: Mark) -> bool {
+        self.sender.is_under_way(mark)
     }
 
     /// Writes the next datagram to send, and gives its length. To be called until it gives `None`, or
@@ -205,7 +261,7 @@ impl Lane {
         &mut self,
         datagram: &mut [u8],
         now: u32,
-        sink: &mut impl FnMut(&Record) -> Take,
+        sink: &mut impl Sink,
     ) -> Result<(), Refused> {
         let accepted = self.accept(datagram, now, sink);
         match accepted {
@@ -219,7 +275,7 @@ impl Lane {
         &mut self,
         datagram: &mut [u8],
         now: u32,
-        sink: &mut impl FnMut(&Record) -> Take,
+        sink: &mut impl Sink,
     ) -> Result<(), Refused> {
         let body = self.link.open(datagram)?;
         let (head, records) = wire::Head::parse(body).ok_or(Refused::Malformed)?;
@@ -233,7 +289,7 @@ impl Lane {
     }
 
     /// Offers again what `sink` put off.
-    pub fn resume(&mut self, sink: &mut impl FnMut(&Record) -> Take) {
+    pub fn resume(&mut self, sink: &mut impl Sink) {
         self.receiver.resume(sink, &mut self.counters);
     }
 

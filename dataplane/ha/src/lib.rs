@@ -11,6 +11,7 @@
 //! - [`record`]: what is said about sessions, mappings and clients.
 //! - [`lane`]: an ordered, repaired stream of records in both directions between two workers.
 //! - [`bulk`], [`digest`]: telling everything, and proving that nothing is missing.
+//! - [`members`]: which of the living nodes the sessions of a dead one fall to.
 //! - [`roles`]: which node holds which group of addresses.
 //! - [`correct`]: MAC addresses of packets that are handed to their owner.
 //!
@@ -26,16 +27,19 @@ pub mod heartbeat;
 pub mod hello;
 pub mod lane;
 mod link;
+pub mod members;
 pub mod name;
 pub mod record;
 pub mod roles;
 pub mod seal;
 #[cfg(test)]
 mod testing;
+pub mod tunnel;
 
 pub use digest::Digest;
 pub use heartbeat::Heartbeat;
 pub use hello::{Association, Session};
 pub use lane::{Lane, LaneConfig};
+pub use members::NodeSet;
 pub use record::Record;
 pub use roles::Roles;

@@ -15,10 +15,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sluice_wire::{Family, V4, V6};
 
 mod codec;
+mod packet;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{MAX_LEN, Records, decode, encode};
+pub use codec::{Item, MAX_LEN, Records, decode, encode};
+pub use packet::PacketRecord;
 
 /// Which of two statements about one session counts.
 ///
@@ -140,6 +142,9 @@ pub struct SessionRecord<F: Family> {
     pub age: u32,
     /// State, numbers and time left.
     pub progress: Progress,
+    /// With [`session::WATCHED`]: how far sequence numbers of either direction (original, reply) are
+    /// ahead of the sender's when they leave, modulo 2^32.
+    pub shifts: [u32; 2],
 }
 
 /// Bits of [`SessionRecord::flags`].
@@ -150,6 +155,10 @@ pub mod session {
     pub const CLAMP_MSS: u8 = 1 << 1;
     /// The source is translated by an endpoint-independent mapping, which has a record of its own.
     pub const MAPPED: u8 = 1 << 2;
+    /// It is a control connection that is read, and whose text may have changed in length.
+    pub const WATCHED: u8 = 1 << 3;
+    /// A control connection announced it.
+    pub const RELATED: u8 = 1 << 4;
 }
 
 /// A session went on.
@@ -170,6 +179,37 @@ pub struct DeathRecord<F: Family> {
     pub stamp: Stamp,
     /// The original flow.
     pub identity: Identity<F>,
+}
+
+/// A session is the sender's, and whoever hears that needs no more of it: see [`crate::members`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PointerRecord<F: Family> {
+    /// Which statement this is.
+    pub stamp: Stamp,
+    /// The original flow.
+    pub identity: Identity<F>,
+    /// Source and destination that the opener's packets leave with, wire order.
+    pub new_addrs: F::Addrs,
+    /// Ports that they leave with, wire order.
+    pub new_ports: u32,
+    /// Hash of the name of the zone that replies come in by.
+    pub reply_zone: u32,
+    /// The session has ended.
+    pub is_gone: bool,
+}
+
+impl<F: Family> PointerRecord<F> {
+    /// To a session that there is.
+    pub fn to(session: &SessionRecord<F>) -> Self {
+        Self {
+            stamp: session.stamp,
+            identity: session.identity,
+            new_addrs: session.new_addrs,
+            new_ports: session.new_ports,
+            reply_zone: session.reply_zone,
+            is_gone: false,
+        }
+    }
 }
 
 /// A client and the real server that it is to go to again.
@@ -222,6 +262,10 @@ pub enum Record {
     Death4(DeathRecord<V4>),
     /// The same for IPv6.
     Death6(DeathRecord<V6>),
+    /// Whose an IPv4 session is.
+    Pointer4(PointerRecord<V4>),
+    /// The same for IPv6.
+    Pointer6(PointerRecord<V6>),
     /// Persistence.
     Client(ClientRecord),
     /// Endpoint-independent mapping.

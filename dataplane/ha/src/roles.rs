@@ -187,6 +187,11 @@ impl Roles {
             .is_some_and(|said| said.degraded && !said.holds_any())
     }
 
+    /// Whether a node said that it has been told everything.
+    pub fn is_ready(&self, node: u8) -> bool {
+        self.said(node).is_some_and(|said| said.ready)
+    }
+
     /// Whether a node said that it holds a group.
     pub fn peer_holds(&self, node: u8, group: usize) -> bool {
         let said = self.said(node).and_then(|said| said.group(group));
@@ -195,10 +200,18 @@ impl Roles {
 
     /// Whether this node said that it is about to stop, and a node has heard that.
     pub fn is_away(&self, node: u8) -> bool {
-        self.leaving
-            && self
-                .said(node)
-                .is_some_and(|said| said.heard == self.version)
+        self.leaving && self.has_heard(node)
+    }
+
+    /// Whether a node has heard what this one says now.
+    pub fn has_heard(&self, node: u8) -> bool {
+        self.said(node)
+            .is_some_and(|said| said.heard == self.version)
+    }
+
+    /// Whether a node said that it is about to go, as soon as others can have what it has.
+    pub fn goes(&self, node: u8) -> bool {
+        self.said(node).is_some_and(|said| said.draining)
     }
 
     /// Whether this node is to give its groups away.

@@ -1,5 +1,6 @@
 //! Frames, devices and memory without a NIC: for tests, the simulator and benchmarks.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::{DeviceId, Frame, Io, Memory, OutOfMemory, RxBurst, RxMeta, TxBurst};
@@ -13,6 +14,7 @@ pub struct VecFrame {
     buffer: Vec<u8>,
     start: usize,
     meta: RxMeta,
+    looks: Cell<u32>,
 }
 
 impl VecFrame {
@@ -26,7 +28,17 @@ impl VecFrame {
             buffer,
             start: HEADROOM,
             meta: RxMeta::default(),
+            looks: Cell::new(0),
         }
+    }
+
+    /// How often somebody asked for its bytes: a measure of the work on it, the same wherever it runs.
+    pub fn looks(&self) -> u32 {
+        self.looks.get()
+    }
+
+    fn look(&self) {
+        self.looks.set(self.looks.get().wrapping_add(1));
     }
 
     /// The same frame with another word of the device.
@@ -39,10 +51,12 @@ impl VecFrame {
 
 impl Frame for VecFrame {
     fn bytes(&self) -> &[u8] {
+        self.look();
         &self.buffer[self.start..]
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
+        self.look();
         &mut self.buffer[self.start..]
     }
 
@@ -71,6 +85,12 @@ impl Frame for VecFrame {
         self.buffer.resize(self.start + len, 0);
         true
     }
+
+    fn open(&mut self, at: usize, len: usize) {
+        self.cut_front(at);
+        self.set_len(len);
+        self.meta = RxMeta::default();
+    }
 }
 
 /// Devices as queues in memory. Counts live frames, so that a test can tell when one went missing.
@@ -86,6 +106,7 @@ pub struct MemoryIo {
     pub pool: usize,
     /// What `wall_ns` says.
     pub wall_ns: u64,
+    clock_reads: Cell<u64>,
 }
 
 impl MemoryIo {
@@ -97,7 +118,13 @@ impl MemoryIo {
             tx_room: usize::MAX,
             pool: usize::MAX,
             wall_ns: 0,
+            clock_reads: Cell::new(0),
         }
+    }
+
+    /// How often `wall_ns` was asked.
+    pub fn clock_reads(&self) -> u64 {
+        self.clock_reads.get()
     }
 }
 
@@ -123,6 +150,7 @@ impl Io for MemoryIo {
     }
 
     fn wall_ns(&self) -> u64 {
+        self.clock_reads.set(self.clock_reads.get() + 1);
         self.wall_ns
     }
 

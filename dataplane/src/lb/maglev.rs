@@ -6,12 +6,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use super::{hash, share};
 use crate::snapshot::{RealServer, ServerId};
 
 /// How many slots a table has: a prime, so that every step width visits every slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableSize(u32);
 
 impl TableSize {
@@ -81,17 +82,25 @@ fn is_prime(n: u32) -> bool {
 /// Slots looked at for a member that is not full.
 const WALK: usize = 64;
 
-/// A lookup table from hash to the index of a pool member.
-#[derive(Debug, Clone)]
-pub struct MaglevTable {
-    /// Indexes into `VirtualServer::members`; empty when no member may take sessions.
-    slots: Box<[u16]>,
+/// All that a table follows from: tables of equal recipes are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Recipe {
     size: TableSize,
+    members: Box<[Share]>,
 }
 
-impl MaglevTable {
-    /// The table for those of `members` that may take sessions. Allocates: control's work.
-    pub fn build(size: TableSize, members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
+/// What a table needs to know of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Share {
+    /// Two hashes of the name.
+    rank: (u64, u64),
+    weight: u16,
+    index: u16,
+}
+
+impl Recipe {
+    /// Of those of `members` that may take sessions, by their weights.
+    pub fn new(size: TableSize, members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
         Self::weighted(size, members, servers, |id| share(servers, id))
     }
 
@@ -106,7 +115,34 @@ impl MaglevTable {
             let server = servers.get(usize::from(id.0))?.as_ref()?;
             Some((server.name.as_str(), weight(id), index))
         });
-        Self::populate(size, named)
+        Self::named(size, named)
+    }
+
+    /// Of (name, weight, index) triples; weight 0 is left out.
+    fn named<'a>(size: TableSize, members: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
+        let members = members.filter(|&(_, weight, _)| weight > 0);
+        let shares = members.map(|(name, weight, index)| Share {
+            rank: (hash::of_name(name, 0), hash::of_name(name, 1)),
+            weight,
+            index,
+        });
+        let members = shares.collect();
+        Self { size, members }
+    }
+}
+
+/// A lookup table from hash to the index of a pool member. Clones share their memory.
+#[derive(Debug, Clone)]
+pub struct MaglevTable {
+    /// Indexes into `VirtualServer::members`; empty when no member may take sessions.
+    slots: Arc<[u16]>,
+    recipe: Arc<Recipe>,
+}
+
+impl MaglevTable {
+    /// The table for those of `members` that may take sessions. Allocates: control's work.
+    pub fn build(size: TableSize, members: &[ServerId], servers: &[Option<RealServer>]) -> Self {
+        Self::of(Recipe::new(size, members, servers))
     }
 
     /// The table for (name, weight, index) triples; weight 0 is left out.
@@ -114,19 +150,22 @@ impl MaglevTable {
         size: TableSize,
         members: impl Iterator<Item = (&'a str, u16, u16)>,
     ) -> Self {
+        Self::of(Recipe::named(size, members))
+    }
+
+    /// The table of a recipe. Takes a millisecond or so for some ten thousand slots: control's work.
+    pub fn of(recipe: Recipe) -> Self {
         const FREE: u32 = u32::MAX;
-        let mut turns: BinaryHeap<Turn> = members
-            .filter(|&(_, weight, _)| weight > 0)
-            .map(|(name, weight, index)| Turn::first(size, name, weight, index))
-            .collect();
+        let size = recipe.size;
+        let recipe = Arc::new(recipe);
+        let shares = recipe.members.iter();
+        let mut turns: BinaryHeap<Turn> = shares.map(|share| Turn::first(size, share)).collect();
         let mut slots = vec![FREE; size.0 as usize];
         let mut left = slots.len();
         while left > 0 {
             let Some(mut turn) = turns.pop() else {
-                return Self {
-                    slots: Box::default(),
-                    size,
-                };
+                let slots = Arc::default();
+                return Self { slots, recipe };
             };
             while slots[turn.at as usize] != FREE {
                 turn.step(size);
@@ -138,7 +177,7 @@ impl MaglevTable {
         }
         Self {
             slots: slots.into_iter().map(|index| index as u16).collect(),
-            size,
+            recipe,
         }
     }
 
@@ -159,7 +198,12 @@ impl MaglevTable {
 
     /// How many slots it was made with, whether or not any member may take sessions now.
     pub fn size(&self) -> TableSize {
-        self.size
+        self.recipe.size
+    }
+
+    /// What it follows from.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// The member of every slot.
@@ -184,13 +228,13 @@ struct Turn {
 }
 
 impl Turn {
-    fn first(size: TableSize, name: &str, weight: u16, index: u16) -> Self {
-        let rank = (hash::of_name(name, 0), hash::of_name(name, 1));
+    fn first(size: TableSize, share: &Share) -> Self {
+        let rank = share.rank;
         Self {
             odd: 1,
-            weight,
+            weight: share.weight,
             rank,
-            index,
+            index: share.index,
             at: (rank.0 % u64::from(size.0)) as u32,
             skip: (rank.1 % u64::from(size.0 - 1)) as u32 + 1,
         }

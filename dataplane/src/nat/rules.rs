@@ -26,20 +26,11 @@ pub struct Nat {
     pub statics: Vec<StaticNat>,
     /// Indexes into `statics` by internal address.
     by_internal: HashMap<IpAddr, u16>,
-    /// Ports that this node and the other one share, by pool, and those of masquerading addresses
-    /// last; empty where there is one node.
-    shared: Vec<Shared>,
-}
-
-/// A range of ports that two nodes share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shared {
-    /// First and last, of both together.
-    whole: (u16, u16),
-    /// First and last of this node's.
-    own: (u16, u16),
-    /// First and last of the other node's.
-    other: (u16, u16),
+    /// Ports that nodes divide among them, by pool, and those of masquerading addresses last: first
+    /// and last of all together. Empty where there is one node.
+    divided: Vec<(u16, u16)>,
+    /// Which share is this node's, of how many.
+    share: (u16, u16),
 }
 
 /// Sessions that match leave with another source. Empty lists and `None` match everything.
@@ -91,6 +82,12 @@ pub struct SnatPool {
     pub filtering: Filtering,
     /// Keep even ports even and odd ports odd (RFC 4787 REQ-4).
     pub parity: bool,
+}
+
+/// First and last port of one of `shares` shares.
+fn share_of(whole: (u16, u16), share: u16, shares: u16) -> Option<(u16, u16)> {
+    let block = PortRange::new(whole)?.block(share, shares)?;
+    Some(block.ends())
 }
 
 /// Whether sessions of one internal endpoint share an external one.
@@ -167,38 +164,41 @@ impl Nat {
             forwards,
             statics,
             by_internal,
-            shared: Vec::new(),
+            divided: Vec::new(),
+            share: (0, 1),
         }
     }
 
-    /// Divides the ports of all pools, and of masquerading addresses, between two nodes: pools keep
-    /// the first half, or the second. From the port alone it can then be told which node chose it.
-    pub fn divide(&mut self, second: bool) {
-        let own = u16::from(second);
-        let share = |whole| {
-            let block = |index| {
-                let block = PortRange::new(whole).and_then(|range| range.block(index, 2));
-                block.map_or(whole, PortRange::ends)
-            };
-            Shared {
-                whole,
-                own: block(own),
-                other: block(1 - own),
-            }
-        };
+    /// Divides the ports of all pools, and of masquerading addresses, among nodes into `shares`
+    /// shares, of which pools keep number `own`. From the port alone it can then be told which node
+    /// chose it. Each pool must have a port for every share.
+    pub fn divide(&mut self, own: u16, shares: u16) {
         let ranges = self.pools.iter().map(|pool| pool.ports);
-        self.shared = ranges.chain([MASQUERADE_PORTS]).map(share).collect();
-        for (pool, shared) in self.pools.iter_mut().zip(&self.shared) {
-            pool.ports = shared.own;
+        self.divided = ranges.chain([MASQUERADE_PORTS]).collect();
+        self.share = (own, shares);
+        for (pool, &whole) in self.pools.iter_mut().zip(&self.divided) {
+            pool.ports = share_of(whole, own, shares).unwrap_or(whole);
         }
     }
 
-    /// First and last port of a pool, those of the other node included.
+    /// How many shares there are: 1 where there is one node.
+    pub fn shares(&self) -> u16 {
+        self.share.1.max(1)
+    }
+
+    /// First and last port of a pool, those of other nodes included.
     pub fn whole_pool(&self, pool: u16) -> (u16, u16) {
         let at = usize::from(pool);
-        let shared = self.shared.get(at).map(|shared| shared.whole);
         let own = || self.pools.get(at).map(|pool| pool.ports);
-        shared.or_else(own).unwrap_or_default()
+        let whole = self.divided.get(at).copied();
+        whole.or_else(own).unwrap_or_default()
+    }
+
+    /// The share that a port of an address is in; `None` if the address is no pool's.
+    pub fn share_with(&self, address: IpAddr, port: u16) -> Option<u16> {
+        let pools = self.pools.iter().zip(&self.divided);
+        let mut of_address = pools.filter(|(pool, _)| pool.addresses.contains(&address));
+        of_address.find_map(|(_, &whole)| PortRange::new(whole)?.block_of(port, self.share.1))
     }
 
     /// Whether an address is of a pool with endpoint-independent mappings.
@@ -209,23 +209,18 @@ impl Nat {
         })
     }
 
-    /// First and last port of a pool that are the other node's to choose, if there is one.
-    pub fn others_of_pool(&self, pool: u16) -> Option<(u16, u16)> {
-        self.shared
-            .get(usize::from(pool))
-            .map(|shared| shared.other)
+    /// First and last port of one share of a pool, or (`None`) of masquerading addresses.
+    pub fn share(&self, pool: Option<u16>, share: u16) -> Option<(u16, u16)> {
+        let whole = match pool {
+            Some(pool) => self.divided.get(usize::from(pool)),
+            None => self.divided.last(),
+        };
+        share_of(*whole?, share, self.share.1)
     }
 
     /// First and last port that this node chooses for masquerading addresses.
     pub fn masquerade_ports(&self) -> (u16, u16) {
-        self.shared
-            .last()
-            .map_or(MASQUERADE_PORTS, |shared| shared.own)
-    }
-
-    /// First and last port of masquerading addresses that are the other node's, if there is one.
-    pub fn others_of_masquerade(&self) -> Option<(u16, u16)> {
-        self.shared.last().map(|shared| shared.other)
+        self.share(None, self.share.0).unwrap_or(MASQUERADE_PORTS)
     }
 
     /// The first rule for a session between these zones. `tuple` has the destination as it will
@@ -394,26 +389,53 @@ mod tests {
 
     #[test]
     fn two_nodes_divide_all_ports_and_share_none() {
-        let nodes = [false, true].map(|second| {
+        let nodes = [0, 1].map(|own| {
             let mut divided = nat(vec![]);
-            divided.divide(second);
+            divided.divide(own, 2);
             divided
         });
         let [first, second] = &nodes;
         assert_eq!(first.pools[0].ports, (1024, 33279));
         assert_eq!(second.pools[0].ports, (33280, 65535));
-        for (own, other) in [(first, second), (second, first)] {
-            assert_eq!(own.others_of_pool(0), Some(other.pools[0].ports));
+        for (own, (other, share)) in [(first, (second, 1)), (second, (first, 0))] {
+            assert_eq!(own.share(Some(0), share), Some(other.pools[0].ports));
             assert_eq!(own.whole_pool(0), (1024, 65535));
-            assert_eq!(own.others_of_masquerade(), Some(other.masquerade_ports()));
+            assert_eq!(own.share(None, share), Some(other.masquerade_ports()));
         }
         let alone = nat(vec![]);
         assert_eq!(alone.whole_pool(0), (1024, 65535));
         assert_eq!(
-            (alone.others_of_pool(0), alone.others_of_masquerade()),
+            (alone.share(Some(0), 1), alone.share(None, 1)),
             (None, None)
         );
-        assert_eq!(alone.masquerade_ports(), MASQUERADE_PORTS);
+        assert_eq!(
+            (alone.shares(), alone.masquerade_ports()),
+            (1, MASQUERADE_PORTS)
+        );
+    }
+
+    #[test]
+    fn of_any_number_of_nodes_each_port_has_one() {
+        for shares in [2, 3, 5, 16] {
+            let mut owners = vec![];
+            for own in 0..shares {
+                let mut divided = nat(vec![]);
+                divided.divide(own, shares);
+                let (first, last) = divided.pools[0].ports;
+                assert_eq!(divided.share(Some(0), own), Some((first, last)));
+                owners.extend((first..=last).map(|port| (port, own)));
+            }
+            let ports: Vec<_> = owners.iter().map(|(port, _)| *port).collect();
+            assert_eq!(ports, (1024..=65535).collect::<Vec<_>>());
+            let mut divided = nat(vec![]);
+            divided.divide(0, shares);
+            let address = divided.pools[0].addresses[0];
+            for (port, own) in owners {
+                assert_eq!(divided.share_with(address, port), Some(own));
+            }
+            assert_eq!(divided.share_with(address, 80), None);
+            assert_eq!(divided.share_with(ip("192.0.2.77"), 2000), None);
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ counters! {
         Forwarded = "forwarded",
         /// Frames given to the node that owns their session.
         Redirected = "redirected",
-        /// Of the redirected: packets of sessions that the peer owns.
+        /// Of the redirected: packets of sessions that another node owns, or is to take over.
         RedirectedReplica = "redirected_replica",
         /// Of the redirected: packets that open no session and have none here.
         RedirectedNoSession = "redirected_no_session",
@@ -50,6 +50,22 @@ counters! {
         RedirectedRefused = "redirected_refused",
         /// Of the redirected: packets that came before the peer had told all that it knows.
         RedirectedJoining = "redirected_joining",
+        /// Of the redirected: packets that would have opened a session while this node was about to go.
+        RedirectedLeaving = "redirected_leaving",
+        /// Of the redirected: packets that travel with their session's record, to be sent by another
+        /// node.
+        RedirectedInline = "redirected_inline",
+        /// Packets that were to travel so, and were sent directly: the other node was out of reach or
+        /// slow, or the packet too long for the HA link.
+        InlineDirect = "inline_direct",
+        /// Packets of another node's that this node sent for it, or got back from it and sent.
+        InlineSent = "inline_sent",
+        /// Packets of another node's that this node could not send, and gave back.
+        InlineReturned = "inline_returned",
+        /// Packets that another node was to send and did not acknowledge in time, sent by this node.
+        InlineRecalled = "inline_recalled",
+        /// Packets that travelled with a record, and that this node could neither send nor give back.
+        InlineLost = "inline_lost",
         /// Frames that the peer received, and gave to this node (part of `received`).
         CorrectedReceived = "corrected_received",
         /// Frames given to the host stack.
@@ -116,6 +132,8 @@ counters! {
         SessionsTakenOver = "sessions_taken_over",
         /// Copies of the peer's sessions, at the moment.
         SessionsReplica = "sessions_replica",
+        /// Tuples of sessions of which no more is known than the owner, at the moment.
+        HaPointers = "ha_pointers",
         /// Sessions of ours that the peer may not know yet, at the moment.
         SessionsUntold = "sessions_untold",
         /// Records put in the stream to the peer.
@@ -129,7 +147,7 @@ counters! {
         /// Records of zones that the configuration does not have.
         HaRecordsForeign = "ha_records_foreign",
         /// 0 no peer configured, 1 the peer is dead, 2 it has not told all that it knows, 3 present,
-        /// 4 it lives and cannot be reached by the HA link.
+        /// 4 it lives and cannot be reached by the HA link. Of several: the worst, of 1, 4, 2 and 3.
         PeerState = "peer_state",
         /// Buckets of the peer's digest that were not what is known here.
         HaDigestMismatches = "ha_digest_mismatches",
@@ -149,10 +167,24 @@ counters! {
         HaGatewaysLost = "ha_gateways_lost",
         /// Whether the peer knows that this node is about to stop, and has taken everything over.
         HaAway = "ha_away",
+        /// Whether this node is about to go, and the others know all that this worker had said when they had heard
+        /// of that, and what they had sent before had come.
+        HaPassed = "ha_passed",
         /// Whether this node has been told everything since its start, and may hold groups.
         HaJoined = "ha_joined",
         /// Frames of records that the peer has not acknowledged, at the moment.
         HaLag = "ha_lag",
+        /// Control connections (FTP) that are watched, at the moment.
+        AlgControls = "alg_controls",
+        /// Sessions that they announced, on any worker, and that are expected here, at the moment.
+        AlgExpected = "alg_expected",
+        /// Sessions opened because they were expected.
+        AlgOpened = "alg_opened",
+        /// Announcements that were rewritten.
+        AlgRewritten = "alg_rewritten",
+        /// Announcements that were passed on as they came, and are not expected: of an endpoint that is not
+        /// the speaker's, or without room. Also control connections that there was no room to watch.
+        AlgRefused = "alg_refused",
         /// Endpoint-independent NAT mappings, at the moment.
         NatMappings = "nat_mappings",
         /// Clients that persistence remembers, at the moment.
@@ -212,5 +244,24 @@ counters! {
         Unanswered = "connections_unanswered",
         /// TCP connections that a real server refused by a reset.
         Rejected = "connections_refused",
+    }
+}
+
+counters! {
+    /// How another node is, as a worker sees it. All are what is there at the moment.
+    PeerCounter {
+        /// 1 it is dead, 2 it has not told all that it knows, 3 present, 4 it lives and cannot be
+        /// reached by the HA link.
+        State = "state",
+        /// Ways to it that work: bit 0 the HA link, bit 1 the data port. Of worker 0.
+        Paths = "paths",
+        /// Frames of records that it has not acknowledged.
+        Lag = "lag",
+        /// Milliseconds since all that it tells was last found to be known here.
+        DigestAge = "digest_age_ms",
+        /// Sessions of ours that it may not know yet.
+        Untold = "sessions_untold",
+        /// Groups that it says it holds: bit n is group n. Of worker 0.
+        Groups = "groups",
     }
 }

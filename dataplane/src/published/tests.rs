@@ -7,6 +7,7 @@ const LAYOUT: Layout = Layout {
     ports: 3,
     services: 4,
     servers: 5,
+    peers: 2,
 };
 
 fn every_slot() -> Vec<Slot> {
@@ -36,6 +37,9 @@ fn every_slot() -> Vec<Slot> {
                 .iter()
                 .map(|&c| Slot::Server(ServerId(server), c)),
         );
+    }
+    for peer in 0..2 {
+        slots.extend(PeerCounter::ALL.iter().map(|&c| Slot::Peer(peer, c)));
     }
     slots
 }

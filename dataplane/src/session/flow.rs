@@ -73,6 +73,10 @@ pub struct Flow<F: Family> {
 /// meets such a flow looks closely.
 pub const UNCHECKED: u32 = 0;
 
+/// [`Flow::epoch`] of an original flow whose packets go by the other appliance, until that is known to
+/// have the session (see `worker::ha`). No snapshot has this epoch either.
+pub const UNTOLD: u32 = u32::MAX;
+
 /// Bits of [`Flow::flags`].
 pub mod flags {
     /// Addresses or ports change.

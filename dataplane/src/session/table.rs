@@ -48,6 +48,8 @@ pub struct Table<F: Family> {
     deadlines: &'static mut [u32],
     /// How many statements of the session were made to another appliance; empty where there is none.
     versions: &'static mut [u32],
+    /// Other appliances that have a copy, a bit each; empty where all have, or there is none.
+    holders: &'static mut [u16],
     /// First free session that was used before; `Cold::extra` holds the next.
     free: u32,
     /// Sessions from here on were never used.
@@ -88,6 +90,7 @@ impl<F: Family> Table<F> {
             cold: memory.zeroed("session details", capacity)?,
             deadlines: memory.zeroed("session deadlines", capacity)?,
             versions: &mut [],
+            holders: &mut [],
             free: NIL,
             fresh: 0,
             swept: 0,
@@ -112,6 +115,28 @@ impl<F: Family> Table<F> {
     pub fn set_version(&mut self, id: SessionId, version: u32) {
         if let Some(at) = self.versions.get_mut(id.0 as usize) {
             *at = version;
+        }
+    }
+
+    /// Takes memory for the holders of sessions.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]
+    pub fn keep_holders(&mut self, memory: &mut impl Memory) -> Result<(), OutOfMemory> {
+        self.holders = memory.zeroed("holders of sessions", self.capacity())?;
+        Ok(())
+    }
+
+    /// The other appliances that have a copy of a session, a bit each; all where that is not kept.
+    pub fn holders(&self, id: SessionId) -> u16 {
+        let kept = self.holders.get(id.0 as usize).copied();
+        kept.unwrap_or(u16::MAX)
+    }
+
+    /// Sets them, if they are kept.
+    pub fn set_holders(&mut self, id: SessionId, holders: u16) {
+        if let Some(at) = self.holders.get_mut(id.0 as usize) {
+            *at = holders;
         }
     }
 
@@ -143,6 +168,7 @@ impl<F: Family> Table<F> {
             + size_of_val(&*self.cold)
             + size_of_val(&*self.deadlines)
             + size_of_val(&*self.versions)
+            + size_of_val(&*self.holders)
     }
 
     /// Whether the flow's session has been without packets for `timeout` milliseconds. Reads the
@@ -289,6 +315,7 @@ impl<F: Family> Table<F> {
         };
         self.deadlines[at] = deadline(now, timeout);
         self.set_version(SessionId(id), 0);
+        self.set_holders(SessionId(id), 0);
         Ok(SessionId(id))
     }
 

@@ -140,6 +140,8 @@ struct Entry {
     active: bool,
     /// In `Neighbours::sorted`: can be found.
     listed: bool,
+    /// Is to be asked for though nobody refers to it.
+    sought: bool,
     references: u32,
     /// Reachable: when it was confirmed. Incomplete, Probe: when to solicit next. Failed: since when.
     at: u32,
@@ -432,6 +434,7 @@ impl Neighbours {
             router: false,
             active: false,
             listed: true,
+            sought: false,
             references: 0,
             at: now,
             trust_ms: 0,

@@ -13,6 +13,7 @@ use Verdict::{Invalid, Moved, OutOfWindow, Pass, Reopen};
 
 mod endpoints;
 mod matrix;
+mod resumed;
 mod rules;
 
 /// A tracked connection, seen by the tests.

@@ -24,7 +24,7 @@ const UNSEEN: u32 = 1 << 30;
 
 /// Whether `a` comes after `b`.
 #[inline(always)]
-pub(super) const fn after(a: u32, b: u32) -> bool {
+pub(crate) const fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
 
@@ -128,6 +128,14 @@ pub(super) fn is_same_syn<F: Family>(this: &Flow<F>, segment: &Segment) -> bool 
     let first = segment.seq.wrapping_add(1);
     this.flags & TCP_KNOWN != 0
         && (segment.seq == this.tcp_acked || first == this.tcp_acked || first == this.tcp_end)
+}
+
+/// Whether a segment may come after all that was seen of a connection, some of which was not.
+pub(super) fn may_follow<F: Family>(this: &Flow<F>, other: &Flow<F>, segment: &Segment) -> bool {
+    let follows = |flow: &Flow<F>, number: u32| {
+        flow.flags & TCP_KNOWN == 0 || number.wrapping_sub(flow.tcp_end) < UNSEEN
+    };
+    follows(this, segment.seq) && follows(other, segment.ack)
 }
 
 /// Takes up a connection of which nothing was seen before this segment. What scale was agreed on

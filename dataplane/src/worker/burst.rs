@@ -10,7 +10,7 @@ use super::scratch::{Batch, GROUP, Next, Scratch};
 use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::groups::{GroupId, GroupSet};
-use crate::handoff::{Passed, Why};
+use crate::handoff::{Corrected, Passed, Why};
 use crate::io::{Checksum, DeviceId, Frame, Io, RX_BURST, RxBurst, RxMeta};
 use crate::published::WorkerCounter;
 use crate::snapshot::{PortId, Snapshot};
@@ -34,8 +34,10 @@ pub(super) struct Packet<F> {
     pub(super) why: Why,
     /// Fragments: what is known of the datagram.
     pub(super) datagram: Option<Datagram>,
-    /// The other appliance handed it to us: it goes there no second time.
-    pub(super) corrected: bool,
+    /// Whether another appliance received it, and handed it to us.
+    pub(super) corrected: Corrected,
+    /// The host's kernel sends it to a service.
+    pub(super) hosted: bool,
 }
 
 impl<I: Io> Worker<I> {
@@ -220,6 +222,10 @@ impl<I: Io> Worker<I> {
         batch: &Batch<F>,
         at: usize,
     ) {
+        let (key, _, candidate) = batch.get(at);
+        let Err(frame) = self.correct_plain::<F>(frame, (key, candidate), port) else {
+            return;
+        };
         // Its checksum was looked at when its key was taken.
         match parse_plain::<F>(frame.bytes(), frame.meta().vlan_tci, true) {
             Some(parsed) => self.dispatch(Packet::arrived(frame, parsed, port), batch, at),
@@ -263,9 +269,10 @@ impl<I: Io> Worker<I> {
             why,
             datagram,
             corrected,
+            hosted,
         } = passed;
-        if corrected {
-            return Self::unpack_corrected(frame, port, why, datagram);
+        if corrected.is() {
+            return Self::unpack_corrected(frame, port, why, datagram, corrected);
         }
         let Some(known) = self.snapshot.ports.get(usize::from(port.0)) else {
             return Err((frame, port, DropReason::UnknownVlan));
@@ -278,18 +285,20 @@ impl<I: Io> Worker<I> {
                 why,
                 datagram,
                 corrected,
+                hosted,
             }),
             Err((reason, _)) => Err((frame, port, reason)),
         }
     }
 
-    /// The same for one that the other appliance received: its MAC addresses and its tag, if it has
+    /// The same for one that another appliance received: its MAC addresses and its tag, if it has
     /// one, are those of a port over there.
     fn unpack_corrected(
         frame: I::Frame,
         port: PortId,
         why: Why,
         datagram: Option<Datagram>,
+        corrected: Corrected,
     ) -> Result<Packet<I::Frame>, (I::Frame, PortId, DropReason)> {
         let meta = frame.meta();
         match parse(frame.bytes(), None, meta.ip_checksum == Checksum::Good) {
@@ -299,7 +308,8 @@ impl<I: Io> Worker<I> {
                 port,
                 why,
                 datagram,
-                corrected: true,
+                corrected,
+                hosted: false,
             }),
             Err(error) => Err((frame, port, error.into())),
         }
@@ -408,7 +418,8 @@ impl<F> Packet<F> {
             port,
             why: Why::Arrived,
             datagram: None,
-            corrected: false,
+            corrected: Corrected::NO,
+            hosted: false,
         }
     }
 }

@@ -22,6 +22,7 @@ struct Ends {
     punted: u64,
     handed_over: u64,
     redirecting: usize,
+    by_peer: u64,
     held: usize,
     dropped: [u64; DropReason::COUNT],
 }
@@ -55,7 +56,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn ha_burst_captured(&mut self, frames: &mut RxBurst<I::Frame>) {
         let at_ns = self.io.wall_ns();
         for frame in frames.drain(..) {
-            self.watch(at_ns, LINK, frame, Self::ha_frame);
+            self.watch(at_ns, LINK, frame, Self::ha_arrived);
         }
     }
 
@@ -79,7 +80,7 @@ impl<I: Io> Worker<I> {
     #[cold]
     #[inline(never)]
     pub(super) fn resume_captured(&mut self, mut passed: Passed<I::Frame>, at_ns: u64) {
-        let copies = match self.link_mac().filter(|_| passed.corrected) {
+        let copies = match self.link_mac().filter(|_| passed.corrected.is()) {
             // What the other appliance handed over came by the link, and not to the port's MAC address,
             // which it was given since.
             Some(mac) => {
@@ -126,9 +127,10 @@ impl<I: Io> Worker<I> {
     fn ends(&self) -> Ends {
         Ends {
             consumed: self.counters.get(WorkerCounter::Consumed),
-            punted: self.counters.get(WorkerCounter::Punted),
+            punted: self.counters.get(WorkerCounter::Punted) + self.egress.for_host(),
             handed_over: self.counters.get(WorkerCounter::HandedOver),
             redirecting: self.egress.redirecting(),
+            by_peer: self.counters.get(WorkerCounter::RedirectedInline),
             held: self.hold.len() + self.fragments.frames(),
             dropped: self.counters.all_dropped(),
         }
@@ -148,7 +150,7 @@ impl<I: Io> Worker<I> {
             Fate::Consumed
         } else if now.punted > before.punted {
             Fate::Punted
-        } else if now.redirecting != before.redirecting {
+        } else if now.redirecting != before.redirecting || now.by_peer > before.by_peer {
             Fate::Redirected
         } else if now.held > before.held {
             Fate::Held

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use crate::capture::{Tap, Taps};
 use crate::handoff::{Message, Rings};
 use crate::io::{DeviceId, Frame, Io, TX_BURST, TxBurst};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PortId, Snapshot};
 
 /// Frames staged for one device, and which of them were made here rather than received.
 #[derive(Debug)]
@@ -38,14 +40,27 @@ pub(super) struct Sent {
     pub forwarded_lost: u64,
     /// Frames made here that a device did not take.
     pub originated_lost: u64,
+    /// Received frames for the host's kernel that there was no room for until it is given the next.
+    pub host_lost: u64,
     /// Received frames that another worker was given to send.
     pub passed: u64,
+}
+
+/// A frame for the host's kernel.
+#[derive(Debug)]
+pub(super) struct Hosted<F> {
+    pub(super) frame: F,
+    /// The kernel gets it by the interface of this port.
+    pub(super) port: PortId,
+    pub(super) originated: bool,
 }
 
 /// The stages of all devices.
 #[derive(Debug)]
 pub(super) struct Egress<F> {
     stages: Vec<Stage<F>>,
+    /// For the host's kernel.
+    hosted: ArrayVec<Hosted<F>, TX_BURST>,
     /// Since [`Egress::take_sent`] was called last.
     sent: Sent,
     /// Packets that are captured, on their way in as well as out.
@@ -66,6 +81,7 @@ impl<F: Frame> Egress<F> {
         };
         Self {
             stages: via.into_iter().map(stage).collect(),
+            hosted: ArrayVec::new(),
             sent: Sent::default(),
             taps: Taps::default(),
         }
@@ -90,6 +106,11 @@ impl<F: Frame> Egress<F> {
         stages.map(|stage| stage.frames.len()).sum()
     }
 
+    /// Frames that are staged for the host's kernel.
+    pub(super) fn for_host(&self) -> u64 {
+        self.hosted.len() as u64
+    }
+
     /// Received frames that leave by `device` go to the other appliance.
     #[must_use]
     pub(super) fn redirecting_by(mut self, device: Option<DeviceId>) -> Self {
@@ -111,8 +132,7 @@ impl<F: Frame> Egress<F> {
         originated: bool,
     ) {
         let Some(stage) = self.stages.get_mut(usize::from(to.0)) else {
-            self.sent.lose(originated);
-            return;
+            return self.push_to_host(to, frame, originated);
         };
         let at = stage.frames.len();
         match stage.frames.try_push(frame) {
@@ -122,6 +142,28 @@ impl<F: Frame> Egress<F> {
                 stage.push_after(io, rings, to, full.element(), originated, (sent, taps))
             }
         }
+    }
+
+    #[cold]
+    fn push_to_host(&mut self, to: DeviceId, frame: F, originated: bool) {
+        let Some(port) = to.host_port() else {
+            return self.sent.lose(originated);
+        };
+        let hosted = Hosted {
+            frame,
+            port,
+            originated,
+        };
+        match self.hosted.try_push(hosted) {
+            Err(_) if !originated => self.sent.host_lost += 1,
+            Err(_) => self.sent.originated_lost += 1,
+            Ok(()) => {}
+        }
+    }
+
+    /// The oldest frames for the host's kernel.
+    pub(super) fn take_hosted(&mut self) -> Option<ArrayVec<Hosted<F>, TX_BURST>> {
+        (!self.hosted.is_empty()).then(|| std::mem::take(&mut self.hosted))
     }
 
     /// Hands all stages to their devices. What a device does not take stays for one more flush;
@@ -155,7 +197,8 @@ impl<F: Frame> Egress<F> {
     /// Received frames that are staged now.
     pub(super) fn held(&self) -> u64 {
         let received = |s: &Stage<F>| s.frames.len() as u64 - u64::from(s.originated.count_ones());
-        self.stages.iter().map(received).sum()
+        let hosted = self.hosted.iter().filter(|hosted| !hosted.originated);
+        self.stages.iter().map(received).sum::<u64>() + hosted.count() as u64
     }
 }
 
@@ -352,6 +395,33 @@ mod tests {
             };
             assert_eq!(originated, expected);
         }
+    }
+
+    #[test]
+    fn what_the_kernel_is_not_given_in_time_is_lost_by_its_own_name() {
+        let mut io = MemoryIo::new(1);
+        let rings = &Rings::mesh(1)[0];
+        let mut egress = Egress::new([None]);
+        let to = DeviceId::host(PortId(3));
+        for i in 0..TX_BURST + 5 {
+            egress.push(&mut io, rings, to, VecFrame::new(&[7; 60], 60), i % 2 == 1);
+        }
+        let lost = Sent {
+            host_lost: 3,
+            originated_lost: 2,
+            ..Sent::default()
+        };
+        assert_eq!(egress.take_sent(), lost);
+        assert_eq!(egress.for_host(), TX_BURST as u64);
+        let taken = egress.take_hosted().expect("they are for the kernel");
+        assert!(taken.iter().all(|hosted| hosted.port == PortId(3)));
+        // There is room again.
+        egress.push(&mut io, rings, to, VecFrame::new(&[7; 60], 60), false);
+        assert_eq!((egress.take_sent(), egress.held()), (Sent::default(), 1));
+        // What is no device at all is no matter of the kernel.
+        let nowhere = DeviceId(9);
+        egress.push(&mut io, rings, nowhere, VecFrame::new(&[7; 60], 60), false);
+        assert_eq!(egress.take_sent().forwarded_lost, 1);
     }
 
     #[test]

@@ -72,13 +72,13 @@ impl<I: Io> Worker<I> {
             return;
         };
         let about = packet.frame.bytes();
-        if !icmp::may_answer(error, about, &packet.parsed, port) {
+        if packet.hosted || !icmp::may_answer(error, about, &packet.parsed, port) {
             return;
         }
         if !self.error_limit.allow(self.now) {
             return self.counters.count(WorkerCounter::IcmpErrorsLimited);
         }
-        let sender = packet.corrected.then(|| self.neighbour_behind(packet));
+        let sender = packet.corrected.is().then(|| self.neighbour_behind(packet));
         if sender == Some(None) {
             return;
         }
@@ -105,12 +105,14 @@ impl<I: Io> Worker<I> {
             parsed,
             port,
             corrected,
+            hosted,
             ..
         } = packet;
         let known = self.snapshot.ports.get(usize::from(port.0));
         if let Some(known) = known
-            // Who sent it is known to the peer only.
-            && !corrected
+            // Who sent it is known only to the node that received it.
+            && !corrected.is()
+            && !hosted
             && self.error_limit.allow(self.now)
             && reset::reply(&mut frame, &parsed, known)
         {

@@ -121,20 +121,21 @@ impl<I: Io> Worker<I> {
             return true;
         }
         let mut out = ArrayVec::<Out<F>, MOST>::new();
-        for (this, other) in [(original, reply), (reply, original)] {
+        let (key, now) = (original.key(), self.now);
+        for (this, other, back) in [(original, reply, false), (reply, original, true)] {
             // A reset counts only at the very number that its receiver expects (RFC 5961 section 3):
             // what it acknowledged last or, if its last acknowledgement never came by, the end of
             // what it was sent.
             let mut reset = Bare {
                 ports: this.new_ports,
-                seq: this.tcp_acked,
+                seq: self.alg.out::<F>(&key, back, this.tcp_acked, now),
                 ack: other.tcp_end,
                 flags: wire::flag::RST | wire::flag::ACK,
                 window: 0,
             };
             out.push((this.path, this.new_addrs, reset));
             if this.tcp_end != this.tcp_acked {
-                reset.seq = this.tcp_end;
+                reset.seq = self.alg.out::<F>(&key, back, this.tcp_end, now);
                 out.push((this.path, this.new_addrs, reset));
             }
         }
@@ -149,12 +150,16 @@ impl<I: Io> Worker<I> {
         };
         let [original, reply] = &session.flows;
         let mut out = ArrayVec::<Out<F>, MOST>::new();
-        for (this, other) in [(original, reply), (reply, original)] {
+        let (key, now) = (original.key(), self.now);
+        for (this, other, back) in [(original, reply, false), (reply, original, true)] {
             // The one that `other` comes from gets it.
             if self.now.wrapping_sub(other.seen) >= quiet {
                 let probe = Bare {
                     ports: this.new_ports,
-                    seq: this.tcp_acked.wrapping_sub(1),
+                    seq: self
+                        .alg
+                        .out::<F>(&key, back, this.tcp_acked, now)
+                        .wrapping_sub(1),
                     ack: other.tcp_acked,
                     flags: wire::flag::ACK,
                     window: this.tcp_max_win,

@@ -45,6 +45,14 @@ impl<I: Io> Worker<I> {
         v6: bool,
         originated: bool,
     ) {
+        if let Some(seat) = self.by_peer
+            && !originated
+        {
+            match self.send_by_peer(frame, path, l3, seat) {
+                Some(back) => frame = back,
+                None => return,
+            }
+        }
         if l3 == PLAIN && path.vlan == UNTAGGED {
             // The EtherType stands already.
             if let Some(macs) = frame.bytes_mut().first_chunk_mut() {

@@ -6,7 +6,7 @@ use super::Worker;
 use super::burst::Packet;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
-use crate::handoff::{Passed, Why};
+use crate::handoff::{Corrected, Passed, Why};
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
 use crate::rewrite;
@@ -16,12 +16,9 @@ use crate::snapshot::PortId;
 use crate::stack::fragment::{Outcome, Piece};
 use crate::stack::split;
 
-/// Stands beside the port in what a held piece remembers: the other appliance received it.
-const CORRECTED: u32 = 1 << 16;
-
-/// What a held piece remembers.
-fn cookie(port: PortId, corrected: bool) -> u32 {
-    u32::from(port.0) | if corrected { CORRECTED } else { 0 }
+/// What a held piece remembers: its port, and whether another appliance received it.
+fn cookie(port: PortId, corrected: Corrected) -> u32 {
+    u32::from(port.0) | u32::from(corrected.bits()) << 16
 }
 
 /// Datagrams whose time is looked at per tick.
@@ -53,6 +50,7 @@ impl<I: Io> Worker<I> {
                 why,
                 datagram: None,
                 corrected,
+                hosted: false,
             };
             return self.pass(home, packet, Why::Pieces);
         }
@@ -72,6 +70,7 @@ impl<I: Io> Worker<I> {
                         why,
                         datagram: Some(datagram),
                         corrected,
+                        hosted: false,
                     },
                     zone,
                 );
@@ -198,7 +197,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn take_released_fragments(&mut self) {
         while let Some(released) = self.fragments.pop() {
             let port = PortId(released.cookie as u16);
-            let corrected = released.cookie & CORRECTED != 0;
+            let corrected = Corrected::of_bits((released.cookie >> 16) as u8);
             match released.fate {
                 Ok(datagram) => self.resume(Passed {
                     frame: released.frame,
@@ -206,6 +205,7 @@ impl<I: Io> Worker<I> {
                     why: Why::Arrived,
                     datagram: Some(datagram),
                     corrected,
+                    hosted: false,
                 }),
                 Err(reason) => self.drop(released.frame, port, reason),
             }

@@ -25,11 +25,21 @@ const NO_ANSWER_MS: u32 = 500;
 impl<I: Io> Worker<I> {
     /// Checks that the flow is still what it was, and that nothing stands in the packet's way.
     #[inline]
-    pub(super) fn hit<F: PerFamily>(&mut self, mut packet: Packet<I::Frame>, at: FlowRef) {
+    pub(super) fn hit<F: PerFamily>(&mut self, packet: Packet<I::Frame>, at: FlowRef) {
+        self.hit_if::<F, false>(packet, at);
+    }
+
+    /// The same, and `WATCHED` for a watched session, which was checked.
+    #[inline(always)]
+    pub(super) fn hit_if<F: PerFamily, const WATCHED: bool>(
+        &mut self,
+        mut packet: Packet<I::Frame>,
+        at: FlowRef,
+    ) {
         let Some((this, other)) = F::table_mut(&mut self.tables).pair_mut(at) else {
             return self.reject(packet, DropReason::Internal);
         };
-        if this.epoch != self.snapshot.epoch {
+        if !WATCHED && this.epoch != self.snapshot.epoch {
             return self.meet_newer_snapshot::<F>(packet, at);
         }
         let limit = self.snapshot.timeout(this.timeouts, this.proto, this.state);
@@ -51,6 +61,9 @@ impl<I: Io> Worker<I> {
                 Some(unhindered) => packet = unhindered,
                 None => return,
             }
+        }
+        if WATCHED {
+            return self.proceed_watched::<F>(packet, at);
         }
         self.proceed::<F>(packet, at);
     }

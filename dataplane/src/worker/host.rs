@@ -9,11 +9,12 @@ use super::forward::encapsulate;
 use super::plan;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
-use crate::handoff::{Passed, Why};
+use crate::handoff::{Corrected, Passed, Why};
 use crate::host;
 use crate::io::{Frame, Io};
 use crate::path::UNTAGGED;
 use crate::published::WorkerCounter;
+use crate::snapshot::Local;
 use crate::stack::neighbour::{NeighbourId, Reach};
 use crate::tcp::{self, Opening};
 
@@ -128,9 +129,11 @@ impl<I: Io> Worker<I> {
         if !host::is_own(&self.snapshot, from) {
             return Err((frame, DropReason::MartianSource));
         }
-        if self.snapshot.local.get(to).is_some() {
+        match self.snapshot.local.get(to) {
             // The kernel keeps to itself what it has to say to its own addresses.
-            return Err((frame, DropReason::NoRoute));
+            Some(Local::Own(_)) => return Err((frame, DropReason::NoRoute)),
+            Some(_) => return self.serve_host::<F>(frame, parsed, from),
+            None => {}
         }
         let way = match plan::way(&self.snapshot, to) {
             Ok(way) => way,
@@ -203,14 +206,15 @@ impl<I: Io> Worker<I> {
             port: NOWHERE,
             why: Why::Injected,
             datagram: None,
-            corrected: false,
+            corrected: Corrected::NO,
+            hosted: false,
         };
         let held = self.hold.hold(neighbour, passed, self.now);
         held.map_err(|passed| (passed.frame, DropReason::NeighbourQueueFull))
     }
 }
 
-fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
+pub(super) fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
     let mut macs = [0; 12];
     macs[..6].copy_from_slice(&to.0);
     macs[6..].copy_from_slice(&from.0);
@@ -218,7 +222,7 @@ fn macs(to: MacAddr, from: MacAddr) -> [u8; 12] {
 }
 
 /// Makes a frame of an IP packet.
-fn framed<F: Frame>(mut frame: F, packet: &[u8]) -> Option<F> {
+pub(super) fn framed<F: Frame>(mut frame: F, packet: &[u8]) -> Option<F> {
     let header = host::ethernet_header(packet)?;
     if !frame.set_len(header.len() + packet.len()) {
         return None;

@@ -16,6 +16,7 @@ use super::plan;
 use super::tally::Fate;
 use crate::cookie::Told;
 use crate::counters::DropReason;
+use crate::handoff::Corrected;
 use crate::http_redirect::{Answer, HttpRedirect, Speech, answer};
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
@@ -43,13 +44,13 @@ pub(super) struct Talk {
 
 impl<I: Io> Worker<I> {
     /// Whether a packet without a session belongs to a connection that was accepted by a cookie. Where
-    /// that is not certain, the other appliance is asked first.
+    /// that is not certain, other appliances are asked first.
     pub(super) fn redirected(
         &self,
         parsed: &Parsed,
         bytes: &[u8],
         tuple: &Tuple,
-        corrected: bool,
+        corrected: Corrected,
     ) -> Option<Talk> {
         const KIND: u8 = flag::SYN | flag::ACK;
         let follows = self.redirects
@@ -70,7 +71,7 @@ impl<I: Io> Worker<I> {
         let numbers = (segment.seq, segment.ack);
         let ends = |acknowledged| redirect.ends_with(acknowledged);
         let told = self.cookies.read(tuple, numbers, self.now, ends)?;
-        (told.is_certain() || corrected || !self.has_peer()).then_some(Talk {
+        (told.is_certain() || self.is_judged_here(corrected)).then_some(Talk {
             virtual_server: index,
             segment,
             told,
@@ -249,7 +250,7 @@ impl<I: Io> Worker<I> {
 
     /// Answers a segment by another, in its frame. False if that could not be, and the frame was dropped.
     fn answer_segment(&mut self, packet: Packet<I::Frame>, segment: Full<'_>) -> bool {
-        let to = match packet.corrected {
+        let to = match packet.corrected.is() {
             true => self.station_behind(&packet),
             false => ether::sender(packet.frame.bytes()),
         };
@@ -307,6 +308,7 @@ impl<I: Io> Worker<I> {
 pub(super) fn may_be_redirected<T>(vs: &VirtualServer, packet: &Packet<T>) -> bool {
     const KIND: u8 = flag::SYN | flag::ACK | flag::RST | flag::FIN;
     vs.redirect.is_some()
+        && !packet.hosted
         && packet.parsed.kind == Kind::Session
         && packet.parsed.proto == proto::TCP
         && packet.parsed.tcp_flags & KIND == flag::SYN

@@ -12,6 +12,9 @@ pub struct Limits {
     pub sessions_v6: usize,
     /// Tuples of sessions on other workers whose packets come to this one.
     pub registrations: usize,
+    /// Tuples of sessions of which only the owner is known; of none unless one node has the copy of each
+    /// session (see [`HaParts::backup`](super::HaParts::backup)).
+    pub pointers: usize,
     /// Next hops together with what is accounted to them; at most 65,535.
     pub paths: usize,
     /// Neighbours; at most 65,535.
@@ -26,6 +29,10 @@ pub struct Limits {
     pub mappings: usize,
     /// Remote addresses remembered for mappings whose filter depends on them.
     pub contacts: usize,
+    /// Control connections that are watched, and as many sessions that they expect, all workers' together.
+    pub alg_controls: usize,
+    /// Sessions that control connections announced.
+    pub alg_related: usize,
     /// Load balancing.
     pub balancer: lb::Limits,
 }
@@ -36,6 +43,7 @@ impl Default for Limits {
             sessions_v4: 262_144,
             sessions_v6: 16_384,
             registrations: 262_144,
+            pointers: 262_144,
             paths: 16_384,
             neighbours: 8192,
             host_connections: 32_768,
@@ -43,6 +51,8 @@ impl Default for Limits {
             fragments: fragment::Limits::default(),
             mappings: 65_536,
             contacts: 131_072,
+            alg_controls: 4096,
+            alg_related: 16_384,
             balancer: lb::Limits::default(),
         }
     }

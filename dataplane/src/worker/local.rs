@@ -185,7 +185,9 @@ impl<I: Io> Worker<I> {
                 }
                 Message::Register { .. }
                 | Message::Unregister { .. }
+                | Message::Expect { .. }
                 | Message::Neighbour(_)
+                | Message::TunnelHop { .. }
                 | Message::HaRecords { .. }
                 | Message::HaSweep { .. }
                 | Message::HaSumsWanted { .. }
@@ -193,6 +195,8 @@ impl<I: Io> Worker<I> {
                 | Message::PeerUp(_)
                 | Message::PeerDown { .. }
                 | Message::Held(_)
+                | Message::Ready(_)
+                | Message::Going(_)
                 | Message::PeerApplied { .. }
                 | Message::PeerTold(_) => {}
             }

@@ -89,6 +89,9 @@ impl<I: Io> Worker<I> {
                 let _ = self.rings.push(home, message);
             }
         }
+        let Some(packet) = self.meet_expected::<F>(packet, key, hash) else {
+            return;
+        };
         if self.snapshot.host.is_some()
             && let Some(claim) = self.host_claims::<F>(&packet, key)
         {
@@ -102,7 +105,8 @@ impl<I: Io> Worker<I> {
         if self.awaits_peer(&tuple) {
             return self.reject(packet, DropReason::HaWaiting);
         }
-        let why = self.is_for_peer(&packet, &tuple);
+        let why = self.is_pointed::<F>(key, packet.corrected);
+        let why = why.or_else(|| self.is_for_peer(&packet, &tuple));
         let Some(packet) = self.correct_if(packet, why) else {
             return;
         };
@@ -148,11 +152,11 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn turn_away(&mut self, packet: Packet<I::Frame>, tuple: &Tuple, refusal: Refusal) {
+    pub(super) fn turn_away(&mut self, packet: Packet<I::Frame>, tuple: &Tuple, refusal: Refusal) {
         match refusal {
             Refusal::PassTo(worker) => self.pass(worker, packet, Why::Affinity),
-            Refusal::Correct(why) => {
-                if let Some(packet) = self.correct(packet, why) {
+            Refusal::Correct(errand) => {
+                if let Some(packet) = self.correct(packet, errand) {
                     self.refuse(packet, DropReason::NatNoMapping);
                 }
             }

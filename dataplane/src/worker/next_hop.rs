@@ -9,6 +9,7 @@ use super::plan::Way;
 use super::tables::PerFamily;
 use crate::counters::DropReason;
 use crate::handoff::{Message, Passed};
+use crate::host;
 use crate::io::Io;
 use crate::mailbox::Event;
 use crate::path::{Link, UNTAGGED};
@@ -58,6 +59,12 @@ impl<I: Io> Worker<I> {
         let Some(port) = self.snapshot.ports.get(usize::from(way.hop.port.0)) else {
             return Err(DropReason::Internal);
         };
+        if host::is_own(&self.snapshot, way.neighbour) {
+            let link = host::link(way.hop.port, port);
+            let key = wanted.key(host::KERNEL);
+            let found = self.paths.acquire(&key, &link, Some(link.source));
+            return found.map(|(id, _)| id).ok_or(DropReason::PathTableFull);
+        }
         let link = Link {
             source: port.mac,
             device: port.device,
@@ -129,6 +136,7 @@ impl<I: Io> Worker<I> {
             why,
             datagram,
             corrected,
+            hosted,
             ..
         } = packet;
         let passed = Passed {
@@ -137,6 +145,7 @@ impl<I: Io> Worker<I> {
             why,
             datagram,
             corrected,
+            hosted,
         };
         if let Err(passed) = self.hold.hold(neighbour, passed, self.now) {
             self.drop(passed.frame, passed.port, DropReason::NeighbourQueueFull);

@@ -6,7 +6,7 @@ use sluice_wire::{Key, Tuple, proto};
 
 use super::burst::Packet;
 use super::choose::choose;
-use super::ha::Correction;
+use super::ha::Errand;
 use super::http_redirect::may_be_redirected;
 use super::plan::{self, Destination, Outbound, Way};
 use super::source::refused;
@@ -29,8 +29,8 @@ use crate::{lb, rewrite, tcp};
 pub(super) enum Refusal {
     /// Another worker has to decide.
     PassTo(u16),
-    /// The other appliance has to.
-    Correct(Correction),
+    /// Another appliance has to.
+    Correct(Errand),
     /// This virtual server (index into the snapshot) redirects the client.
     Redirect(u16),
     /// It may not, or cannot, be opened.
@@ -62,6 +62,28 @@ pub(super) struct Blueprint {
     pub(super) reply_hash: Option<u64>,
 }
 
+impl Blueprint {
+    /// A session that another one announced: to this tuple, by these ways there and back.
+    pub(super) fn related(
+        leaves: Tuple,
+        (forth, back): (Way, Way),
+        outbound: Outbound,
+        server: ServerId,
+    ) -> Self {
+        Self {
+            leaves,
+            forth,
+            back,
+            outbound,
+            server,
+            one_way: false,
+            mapping: 0,
+            prepared: None,
+            reply_hash: None,
+        }
+    }
+}
+
 /// Where a first packet wants to go.
 pub(super) struct Aim {
     pub(super) inbound: plan::Inbound,
@@ -73,6 +95,8 @@ pub(super) struct Aim {
     pub(super) mapping: u32,
     /// The virtual server (index into the snapshot) that has to choose.
     pub(super) virtual_server: Option<u16>,
+    /// The host's kernel opens it, so that the source may be an own address.
+    pub(super) hosted: bool,
 }
 
 /// Why a session may not be.
@@ -118,7 +142,11 @@ impl<I: Io> Worker<I> {
         }
         self.tally.session(outbound.service, server, Fate::Opened);
         self.counters.count(WorkerCounter::SessionsOpened);
-        self.tell_birth::<F>(id);
+        self.watch_if::<F>(id, tuple);
+        if self.ha.is_some() {
+            self.tell_birth::<F>(id);
+            self.begin_inline::<F>(id);
+        }
         Ok(id.flow(Direction::Original))
     }
 
@@ -129,7 +157,8 @@ impl<I: Io> Worker<I> {
         zone: u8,
         tuple: &Tuple,
     ) -> Result<Blueprint, Refusal> {
-        let aim = self.aim(packet.why, zone, tuple)?;
+        let mut aim = self.aim(packet.why, zone, tuple)?;
+        aim.hosted = packet.hosted;
         let mut server = ServerId::NONE;
         if let Some(index) = aim.virtual_server {
             let missing = DropReason::NoRealServer;
@@ -176,6 +205,7 @@ impl<I: Io> Worker<I> {
             via: tuple.dst,
             mapping: 0,
             virtual_server: None,
+            hosted: false,
         };
         match inbound.destination {
             Destination::Keep => {
@@ -229,7 +259,7 @@ impl<I: Io> Worker<I> {
             via = real.address;
             one_way = vs.mode == LbMode::Dsr;
         }
-        if let Some(Local::Own(_)) = opener.local {
+        if matches!(opener.local, Some(Local::Own(_))) && !aim.hosted {
             return Err(DropReason::MartianSource.into());
         }
         if !may_be_forwarded(&target) {
@@ -309,6 +339,7 @@ impl<I: Io> Worker<I> {
             self.release_path(forth_path);
             self.release_path(back_path);
         })?;
+        self.unpoint::<F>(&[*key, reply_key]);
         let table = F::table_mut(&mut self.tables);
         if let Some(cold) = table.cold_mut(id) {
             cold.service = outbound.service;

@@ -2,6 +2,7 @@
 
 use super::Worker;
 use super::burst::Packet;
+use super::ha::Passing;
 use crate::counters::DropReason;
 use crate::handoff::{Message, Passed, RING_SIZE, Why};
 use crate::io::Io;
@@ -21,6 +22,7 @@ impl<I: Io> Worker<I> {
             why,
             datagram: packet.datagram,
             corrected: packet.corrected,
+            hosted: packet.hosted,
         };
         match self.rings.push(to, Message::Packet(passed)) {
             Ok(()) => {
@@ -73,6 +75,9 @@ impl<I: Io> Worker<I> {
                     self.opened_elsewhere(&key, owner);
                 }
                 Message::Unregister { key, owner } => self.tables.unregister(key, owner, self.now),
+                Message::Expect { key, by, expects } => {
+                    self.alg.told(key, by, expects, self.now);
+                }
                 Message::Neighbour(learned) => self.hear(&learned),
                 Message::HaDatagram(frame) => {
                     self.counters.count(WorkerCounter::TakenOver);
@@ -88,27 +93,33 @@ impl<I: Io> Worker<I> {
                         false => self.hear_witness(frame, at),
                     }
                 }
-                Message::HaRecords { frame, lane, mark } => {
-                    self.apply_passed_records(&frame, lane, mark);
-                }
-                Message::HaSweep { lane, sweep } => self.sweep_lane(lane, sweep),
+                Message::HaRecords {
+                    frame,
+                    of,
+                    mark,
+                    judged,
+                } => self.apply_passed_records(&frame, of, Passing { mark, judged }),
+                Message::HaSweep { of, sweep } => self.sweep_lane(of, sweep),
                 Message::HaSumsWanted {
-                    lane,
+                    of,
                     first,
                     number,
                     by,
-                } => self.sums_wanted(lane, first, number, by),
+                } => self.sums_wanted(of, first, number, by),
                 Message::HaSums {
                     frame,
-                    lane,
+                    of,
                     number,
                     from,
-                } => self.sums_heard(&frame, lane, number, from),
+                } => self.sums_heard(&frame, of, number, from),
                 Message::PeerUp(up) => self.peer_up(&up),
-                Message::PeerDown { lives } => self.peer_down(lives),
+                Message::TunnelHop { address, mac } => self.tunnel_hop(address, mac),
+                Message::PeerDown { seat, lives } => self.peer_down(seat, lives),
                 Message::Held(groups) => self.set_held(groups),
-                Message::PeerTold(lane) => self.peer_told(lane),
-                Message::PeerApplied { lane, worker } => self.peer_applied(lane, worker),
+                Message::Ready(nodes) => self.set_ready(nodes),
+                Message::Going(going) => self.set_going(going),
+                Message::PeerTold(of) => self.peer_told(of),
+                Message::PeerApplied { of, worker } => self.peer_applied(of, worker),
             }
         }
         BUDGET

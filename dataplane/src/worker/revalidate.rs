@@ -8,6 +8,7 @@
 use sluice_wire::Tuple;
 
 use super::Worker;
+use super::alg::WATCHED;
 use super::burst::Packet;
 use super::ha::{Met, is_mapped};
 use super::plan::{self, Destination, Source};
@@ -16,7 +17,7 @@ use super::tally::Fate;
 use crate::counters::DropReason;
 use crate::io::Io;
 use crate::nat::rules::{MASQUERADE_PORTS, Mapping};
-use crate::session::flow::{Session, UNCHECKED, flags};
+use crate::session::flow::{Session, UNCHECKED, UNTOLD, flags};
 use crate::session::table::{Direction, FlowRef, SessionId};
 use crate::snapshot::{LbMode, ServerId, Snapshot};
 
@@ -32,6 +33,20 @@ impl Renewal {
     pub(super) fn timeouts(&self) -> u8 {
         self.outbound.timeouts
     }
+
+    /// What policy and source translation say of it.
+    pub(super) fn outbound(&self) -> &plan::Outbound {
+        &self.outbound
+    }
+
+    /// By these ways.
+    pub(super) fn new(forth: plan::Way, back: plan::Way, outbound: plan::Outbound) -> Self {
+        Self {
+            forth,
+            back,
+            outbound,
+        }
+    }
 }
 
 impl<I: Io> Worker<I> {
@@ -45,6 +60,12 @@ impl<I: Io> Worker<I> {
         let id = at.session();
         let session = F::table(&self.tables).session(id);
         let epoch = session.map(|session| session.flows[0].epoch);
+        if epoch == Some(UNTOLD) {
+            return self.meet_untold::<F>(packet, at);
+        }
+        if epoch == Some(WATCHED) {
+            return self.meet_watched::<F>(packet, at);
+        }
         if session.is_some_and(Session::is_replica) {
             match self.meet_replica::<F>(packet, id) {
                 Met::Gone => {}
@@ -71,11 +92,15 @@ impl<I: Io> Worker<I> {
     /// A SYN opens a new connection where a session's is over.
     #[cold]
     pub(super) fn reopen<F: PerFamily>(&mut self, packet: Packet<I::Frame>, at: FlowRef) {
+        let Some(packet) = self.leave_opener::<F>(packet, at.session()) else {
+            return;
+        };
+        self.note_floor::<F>(at.session());
         self.end_session::<F>(at.session());
         self.find_anew::<F>(packet);
     }
 
-    fn find_anew<F: PerFamily>(&mut self, packet: Packet<I::Frame>) {
+    pub(super) fn find_anew<F: PerFamily>(&mut self, packet: Packet<I::Frame>) {
         match self
             .snapshot
             .ports
@@ -99,14 +124,16 @@ impl<I: Io> Worker<I> {
         let old = [original.path, reply.path];
         let replica = session.is_replica();
         let mapped = is_mapped(session, cold);
-        let Some(today) = renewal(
-            &self.snapshot,
-            &arrives,
-            &leaves,
-            (zone, reply_zone),
-            server,
-            mapped,
-        ) else {
+        let zones = (zone, reply_zone);
+        let key = original.key();
+        let today = match self.alg.parent(session, self.now) {
+            Some(parent) => {
+                let of = (cold.service, server);
+                self.renew_related(parent.as_ref(), [&arrives, &leaves], zones, of)
+            }
+            None => renewal(&self.snapshot, &arrives, &leaves, zones, server, mapped),
+        };
+        let Some(today) = today else {
             return false;
         };
         let service = today.outbound.service;
@@ -117,7 +144,7 @@ impl<I: Io> Worker<I> {
             self.release_path(forth);
             return false;
         };
-        let epoch = self.snapshot.epoch;
+        let epoch = self.alg.epoch::<F>(&key, self.snapshot.epoch, self.now);
         let table = F::table_mut(&mut self.tables);
         if let Some(cold) = table.cold_mut(id) {
             let was = std::mem::replace(&mut cold.service, service);
@@ -165,8 +192,9 @@ pub(super) fn renewal(
         Destination::Keep
             if mapped && (leaves.dst, leaves.dport) != (arrives.dst, arrives.dport) =>
         {
-            snapshot.nat.pools.iter().find(|pool| {
-                let (first, last) = pool.ports;
+            let mut pools = snapshot.nat.pools.iter().zip(0..);
+            pools.find(|&(pool, index)| {
+                let (first, last) = snapshot.nat.whole_pool(index);
                 pool.addresses.contains(&arrives.dst) && (first..=last).contains(&arrives.dport)
             })?;
             inbound.destination = Destination::Translate(leaves.dst, leaves.dport);

@@ -106,6 +106,23 @@ impl Scratch {
             || self.take_plain_v6(tables, lane.zone, bytes, meta.vlan_tci, at)
     }
 
+    /// Takes the key of frame `at`, which came in by this zone of another appliance, if there is nothing
+    /// special about the frame.
+    pub(super) fn take_corrected(
+        &mut self,
+        tables: &Tables,
+        zone: u8,
+        bytes: &[u8],
+        meta: &RxMeta,
+        at: usize,
+    ) {
+        let good = meta.ip_checksum == Checksum::Good;
+        let v4 = !meta.segmented && self.v4.take_plain(tables, zone, bytes, (None, good), at);
+        if !v4 && !meta.segmented {
+            self.take_plain_v6(tables, zone, bytes, None, at);
+        }
+    }
+
     /// Out of line: two parsers in one loop would take each other's registers.
     #[inline(never)]
     fn take_plain_v6(

@@ -95,8 +95,8 @@ impl<I: Io> Worker<I> {
 pub(super) struct Sources<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) tables: &'a Tables,
-    /// The ports of the other appliance may be leased.
-    pub(super) inherits: bool,
+    /// Shares of ports that are other nodes' and may be leased, a bit each.
+    pub(super) inherits: u16,
     /// A copy of a session of the other node's may lie on another worker, though its replies come
     /// here. With one node they are where their port was leased.
     pub(super) shared: bool,
@@ -133,13 +133,13 @@ impl Sources<'_> {
         } = blueprint;
         let snapshot = self.snapshot;
         let port = plan::port(snapshot, forth.hop.port).ok_or(DropReason::Internal)?;
-        let (address, others);
+        let (address, pool_at);
         let request = match outbound.source {
             Source::Keep => return Ok(Chosen::Tuple(*leaves)),
             Source::Static(src) => return Ok(Chosen::Tuple(Tuple { src, ..*leaves })),
             Source::Masquerade(own) => {
                 address = own;
-                others = snapshot.nat.others_of_masquerade();
+                pool_at = None;
                 let ports = snapshot.nat.masquerade_ports();
                 Request::masquerade(leaves, &address, ports, port.device)
             }
@@ -149,7 +149,7 @@ impl Sources<'_> {
                 if pool.mapping == Mapping::EndpointIndependent && plan::has_ports(proto) {
                     return Ok(Chosen::Mapping(index));
                 }
-                others = snapshot.nat.others_of_pool(index);
+                pool_at = Some(index);
                 Request::pool(leaves, pool, port.device)
             }
         };
@@ -163,6 +163,7 @@ impl Sources<'_> {
                     .lookup(&key, asked)
                     .is_some_and(|at| Some(at.session()) != self.except)
                     || host.has(&key, self.now)
+                    || self.tables.has_pointer::<F>(&key)
                     || self.shared
                         && F::find_registered(self.tables, &key, asked, self.now).is_some()
             };
@@ -170,14 +171,18 @@ impl Sources<'_> {
             let wanted = (request, *prepared);
             leases.lease(steering, services, wanted, self.now, taken)
         };
-        let own = lease(&request);
-        // A node whose peer is dead has the peer's ports as well, and takes them last: those that
-        // the peer's sessions hold are in the table.
-        let lease = match (own, others.filter(|_| self.inherits)) {
-            (Err(LeaseError::Exhausted), Some(ports)) => lease(&Request { ports, ..request }),
-            _ => own,
-        };
-        match lease {
+        let mut leased = lease(&request);
+        // Ports of nodes that are dead are taken last: those that their sessions hold are in the
+        // table.
+        let mut inherits = self.inherits;
+        while inherits != 0 && matches!(leased, Err(LeaseError::Exhausted)) {
+            let share = inherits.trailing_zeros() as u16;
+            inherits &= inherits - 1;
+            if let Some(ports) = snapshot.nat.share(pool_at, share) {
+                leased = lease(&Request { ports, ..request });
+            }
+        }
+        match leased {
             Ok(lease) => Ok(Chosen::Lease(lease.apply(*leaves), asked)),
             Err(LeaseError::Elsewhere(worker)) if why < Why::Affinity => {
                 Err(Refusal::PassTo(worker))
@@ -230,7 +235,7 @@ impl<I: Io> Worker<I> {
         if self.ha.is_some() {
             match self.decided_by_owner(packet.why, id) {
                 // What the owner sends here it knows nothing of any more.
-                Err(Refusal::Correct(_)) if packet.corrected => {}
+                Err(Refusal::Correct(errand)) if !self.may_go_on(packet.corrected, errand) => {}
                 decided => decided?,
             }
             self.adopt_mapping(id);

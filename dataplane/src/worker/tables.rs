@@ -1,5 +1,6 @@
 //! The session tables of both families, and the tuples registered by other workers.
 
+use sluice_ha::digest::Place;
 use sluice_wire::{Family, Key, KeyHasher, V4, V6};
 
 use super::Limits;
@@ -8,6 +9,7 @@ use crate::handoff::AnyKey;
 use crate::host::Connections;
 use crate::io::{Memory, OutOfMemory};
 use crate::map::ExpiringMap;
+use crate::session::pointers::Pointers;
 use crate::session::table::{MAX_TIMEOUT, Table};
 use crate::stack::neighbour::Neighbours;
 use crate::stack::segment::Header;
@@ -27,25 +29,44 @@ pub(super) struct Tables {
     registered_v6: Registered<V6>,
     host_v4: Connections<V4>,
     host_v6: Connections<V6>,
+    /// Whose sessions are that are not known here.
+    pub(super) pointers: Pointers,
     /// Registrations that found no room: their packets will be taken for strangers.
     pub(super) unregistrable: u64,
 }
 
+/// Whether other appliances have copies of sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// There are none.
+    No,
+    /// All have.
+    Full,
+    /// One has, and the others know the owner.
+    Backup,
+}
+
 impl Tables {
-    /// `shared`: with another appliance.
+    /// `secret`: what keeps strangers from choosing places.
     pub(super) fn new(
         memory: &mut impl Memory,
         limits: &Limits,
         workers: u16,
-        hasher: KeyHasher,
-        shared: bool,
+        (hasher, secret): (KeyHasher, u64),
+        shared: Shared,
     ) -> Result<Self, OutOfMemory> {
         let registrations = if workers > 1 { limits.registrations } else { 0 };
         let mut v4 = Table::new(memory, limits.sessions_v4, hasher)?;
         let mut v6 = Table::new(memory, limits.sessions_v6, hasher)?;
-        if shared {
+        if shared != Shared::No {
             v4.keep_versions(memory)?;
             v6.keep_versions(memory)?;
+        }
+        let mut pointers = Pointers::default();
+        if shared == Shared::Backup {
+            v4.keep_holders(memory)?;
+            v6.keep_holders(memory)?;
+            pointers = Pointers::new(memory, limits.pointers, secret)?;
         }
         Ok(Self {
             v4,
@@ -58,8 +79,15 @@ impl Tables {
             )?,
             host_v4: Connections::new(memory, limits.host_connections, hasher)?,
             host_v6: Connections::new(memory, limits.host_connections, hasher)?,
+            pointers,
             unregistrable: 0,
         })
+    }
+
+    /// Whether another node has a session of which no more is known here.
+    #[inline]
+    pub(super) fn has_pointer<F: Family>(&self, key: &Key<F::Addrs>) -> bool {
+        !self.pointers.is_empty() && self.pointers.get(hash_of::<F>(key)).is_some()
     }
 
     pub(super) fn register(&mut self, key: AnyKey, owner: u16, now: u32) {
@@ -90,6 +118,11 @@ impl Tables {
         self.host_v6
             .sweep(now, budget, |neighbour| neighbours.release(neighbour));
     }
+}
+
+/// What pointers know a tuple by.
+pub(super) fn hash_of<F: Family>(key: &Key<F::Addrs>) -> u64 {
+    Place::of_tuple::<F>(&key.addrs, key.ports, key.proto).hash()
 }
 
 /// The first to register a tuple keeps it, as the first session of a tuple does in a table.
@@ -193,5 +226,59 @@ impl PerFamily for V6 {
 
     fn host_mut(tables: &mut Tables) -> &mut Connections<V6> {
         &mut tables.host_v6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::memory::Heap;
+
+    /// Memory that counts what is taken.
+    struct Counting(usize);
+
+    impl Memory for Counting {
+        fn zeroed<T>(
+            &mut self,
+            what: &'static str,
+            len: usize,
+        ) -> Result<&'static mut [T], OutOfMemory>
+        where
+            T: zerocopy::FromZeros + Send + 'static,
+        {
+            self.0 += len * size_of::<T>();
+            Heap.zeroed(what, len)
+        }
+    }
+
+    /// What `limits` take, bytes.
+    fn bytes(shared: Shared, sessions: usize, pointers: usize) -> usize {
+        let limits = Limits {
+            sessions_v4: sessions,
+            sessions_v6: 0,
+            pointers,
+            ..Limits::default()
+        };
+        let mut memory = Counting(0);
+        let secrets = (KeyHasher::new([1, 2, 3, 4]), 5);
+        Tables::new(&mut memory, &limits, 1, secrets, shared).expect("memory");
+        memory.0
+    }
+
+    /// Of nodes that own as many sessions each: a copy of all on each node, against one copy of each.
+    #[test]
+    fn one_copy_takes_less_memory_than_all() {
+        const OWN: usize = 1 << 16;
+        let fixed = bytes(Shared::No, 0, 0);
+        for (nodes, most) in [(3, 80), (8, 50)] {
+            let full = bytes(Shared::Full, nodes * OWN, 0) - fixed;
+            let backup = bytes(Shared::Backup, 2 * OWN, (nodes - 2) * 2 * OWN) - fixed;
+            println!(
+                "{nodes} nodes: {} against {} bytes",
+                backup / OWN,
+                full / OWN
+            );
+            assert!(backup * 100 <= full * most, "{nodes}: {backup} of {full}");
+        }
     }
 }

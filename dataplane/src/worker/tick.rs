@@ -83,7 +83,9 @@ impl<I: Io> Worker<I> {
             .sweep_host(self.now, CONNECTIONS_PER_TICK, &mut self.neighbours);
         self.expire_mappings(MAPPINGS_PER_TICK);
         self.balancer.tick(self.now, CLIENTS_PER_TICK);
+        self.alg.sweep(self.now);
         self.ha_tick();
+        self.age_pointers();
         self.publish();
     }
 
@@ -157,8 +159,9 @@ impl<I: Io> Worker<I> {
 
     /// Ends a session: out of the table, its references given back, other workers told.
     pub(super) fn end_session<F: PerFamily>(&mut self, id: SessionId) {
-        let version = F::table(&self.tables).version(id);
-        let Some((session, cold)) = F::table_mut(&mut self.tables).remove(id) else {
+        let table = F::table_mut(&mut self.tables);
+        let (version, holders) = (table.version(id), table.holders(id));
+        let Some((session, cold)) = table.remove(id) else {
             return;
         };
         self.unregister::<F>(&session);
@@ -166,7 +169,7 @@ impl<I: Io> Worker<I> {
             // It held nothing here: the peer counts it.
             return self.replica_gone::<F>(&session.flows[0], version, cold.extra);
         }
-        self.tell_death::<F>(&session, version);
+        self.tell_death::<F>(&session, (version, holders));
         self.account_end::<F>(&session, &cold);
     }
 
@@ -179,6 +182,7 @@ impl<I: Io> Worker<I> {
             self.balancer.closed(cold.server);
         }
         self.account_silence(session, cold);
+        self.watch_no_more(session);
         let [original, reply] = &session.flows;
         let reply = reply.arrives();
         self.release_mapping(cold.extra, &original.arrives(), &reply);
@@ -227,6 +231,8 @@ impl<I: Io> Worker<I> {
             .add(WorkerCounter::OriginatedLost, sent.originated_lost);
         self.counters
             .add_drops(DropReason::TxFull, sent.forwarded_lost);
+        self.counters
+            .add_drops(DropReason::HostQueueFull, sent.host_lost);
         let held = self.egress.held() + self.hold.len() as u64 + self.fragments.frames() as u64;
         self.counters.set(WorkerCounter::Held, held);
         self.count_ha();
@@ -238,6 +244,9 @@ impl<I: Io> Worker<I> {
             .set(WorkerCounter::Epoch, u64::from(self.snapshot.epoch));
         self.counters
             .set(WorkerCounter::Unregistrable, self.tables.unregistrable);
+        let (controls, expected) = self.alg.counts();
+        self.counters.set(WorkerCounter::AlgControls, controls);
+        self.counters.set(WorkerCounter::AlgExpected, expected);
         let mappings = self.mappings.len() as u64;
         self.counters.set(WorkerCounter::NatMappings, mappings);
         let persistence = self.balancer.occupancy();
@@ -247,6 +256,7 @@ impl<I: Io> Worker<I> {
             .set(WorkerCounter::PersistenceFull, persistence.refused);
         let (from, to) = (self.tick.path, self.tick.path + PATHS_PER_TICK);
         self.tick.path = if to >= self.paths.high_water() { 0 } else { to };
+        let own = self.own_sessions();
         let Self {
             publisher,
             counters,
@@ -254,6 +264,7 @@ impl<I: Io> Worker<I> {
             load,
             paths,
             neighbours,
+            ha,
             now,
             ..
         } = self;
@@ -266,6 +277,9 @@ impl<I: Io> Worker<I> {
             }
             tally.publish(writer);
             load.publish(writer);
+            if let Some(ha) = ha {
+                ha.publish(own, *now, writer);
+            }
             for id in (from..to).map(|id| PathId(id as u16)) {
                 let Some(path) = paths.get_mut(id) else { break };
                 let (packets, bytes) = path.take_counts();

@@ -11,7 +11,7 @@ use sluice_wire::{Key, Tuple, V4, V6, proto};
 
 use super::Worker;
 use super::burst::{Packet, judge_arrival};
-use super::ha::is_mapped;
+use super::ha::{Whose, is_mapped, opens};
 use super::hit;
 use super::http_redirect::may_be_redirected;
 use super::miss::{Look, look};
@@ -21,7 +21,8 @@ use super::revalidate::renewal;
 use super::source::{Chosen, Sources};
 use super::tables::PerFamily;
 use crate::counters::DropReason;
-use crate::handoff::Why;
+use crate::handoff::{Corrected, Why};
+use crate::host;
 use crate::io::{Io, RxMeta};
 use crate::lb;
 use crate::mailbox::trace::{Over, Step, TcpVerdict, Trace, Verdict};
@@ -71,7 +72,8 @@ impl<I: Io> Worker<I> {
                     port,
                     why: trace.why,
                     datagram: None,
-                    corrected: false,
+                    corrected: Corrected::NO,
+                    hosted: false,
                 };
                 match self.zone(port) {
                     None => Verdict::Drop(DropReason::Internal),
@@ -158,7 +160,9 @@ impl<I: Io> Worker<I> {
         };
         let mut today = None;
         if this.epoch != self.snapshot.epoch {
-            if session.is_replica() && self.is_kept_by_peer::<F>(id) && !packet.corrected {
+            if session.is_replica()
+                && self.whose::<F>(id, packet.corrected, opens(parsed)) != Whose::Ours
+            {
                 trace.steps.push(Step::Peer);
                 return Ok(Verdict::Redirect);
             }
@@ -202,6 +206,7 @@ impl<I: Io> Worker<I> {
                     .name(path.neighbour)
                     .map(|(_, address)| address),
                 reach: self.neighbours.reach(path.neighbour, self.now),
+                kernel: path.neighbour == host::KERNEL,
             }),
         };
         let Some(hop) = hop else {
@@ -233,6 +238,10 @@ impl<I: Io> Worker<I> {
             if let Some(reason) = fate {
                 return Ok(Verdict::Drop(reason));
             }
+        }
+        if hop.kernel {
+            trace.steps.push(Step::Host { reply: true });
+            return Ok(Verdict::Punt);
         }
         Ok(Verdict::Forward {
             port: hop.port,
@@ -286,7 +295,11 @@ impl<I: Io> Worker<I> {
         if self.awaits_peer(&tuple) {
             return Verdict::Drop(DropReason::HaWaiting);
         }
-        if self.is_for_peer(packet, &tuple).is_some() {
+        let pointed = self.is_pointed::<F>(key, packet.corrected);
+        if pointed
+            .or_else(|| self.is_for_peer(packet, &tuple))
+            .is_some()
+        {
             trace.steps.push(Step::Peer);
             return Verdict::Redirect;
         }

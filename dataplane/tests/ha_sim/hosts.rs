@@ -53,6 +53,11 @@ pub(crate) struct Client {
     /// Its session was opened by a node that could not know which ports it had given away in its
     /// former life.
     pub(crate) blind: bool,
+    /// A packet that opened it left by the node that opened it, and not by the one that had been told.
+    pub(crate) exposed: bool,
+    /// Its owner died in the middle of the handshake, and not all others had heard of it: whoever had not
+    /// opens it anew.
+    pub(crate) unheard: bool,
 }
 
 /// What could not be known when a packet left an appliance.
@@ -62,6 +67,8 @@ pub(crate) struct Doubt {
     pub(crate) apart: bool,
     /// The node was cut off before it was told what its peer has.
     pub(crate) blind: bool,
+    /// The node, lately, had to send first packets directly.
+    pub(crate) exposed: bool,
 }
 
 pub(crate) struct Hosts {
@@ -129,6 +136,8 @@ impl Hosts {
             next: now,
             heard: now,
             blind: false,
+            exposed: false,
+            unheard: false,
         });
     }
 
@@ -292,8 +301,9 @@ impl Hosts {
             let real = *self.real.entry(id).or_insert(segment.dst.0);
             let client = &mut self.clients[id as usize - 1];
             client.blind |= opens && doubt.blind;
+            client.exposed |= opens && doubt.exposed;
             if segment.proto == proto::TCP && real != segment.dst.0 {
-                if opens && doubt.apart {
+                if opens && (doubt.apart || client.unheard) {
                     // Opened by both nodes, each by itself: no client can make sense of that.
                     client.stage = Stage::Lost;
                 }

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) stalled_until: u64,
     /// It was told what the other one had when it started.
     pub(crate) told: bool,
+    /// First packets that it had to send directly so far, and before its last step.
+    direct: [u64; 2],
 }
 
 impl Node {
@@ -39,6 +41,7 @@ impl Node {
             world,
             stalled_until: 0,
             told: false,
+            direct: [0; 2],
         }
     }
 
@@ -74,6 +77,8 @@ impl Node {
             .published
             .sum(Slot::Worker(WorkerCounter::PeerState))
             == 3 * self.world.workers.len() as u64;
+        let direct = Slot::Worker(WorkerCounter::InlineDirect);
+        self.direct = [self.world.published.sum(direct), self.direct[0]];
         // What is published is true at any time; reading it takes longer than a step.
         if !now.is_multiple_of(ACCOUNTS_EVERY) {
             return;
@@ -89,12 +94,29 @@ impl Node {
         }
     }
 
+    /// Whether it had to send a first packet directly a moment ago.
+    pub(crate) fn was_direct(&self) -> bool {
+        self.direct[0] != self.direct[1]
+    }
+
     fn poll(&mut self, first: usize) {
         let (count, now) = (self.world.workers.len(), self.world.now);
         for at in 0..count {
             self.world.workers[(first + at) % count].poll(now);
         }
         self.world.collect();
+    }
+
+    /// The nodes that its workers take for the owner of packets of a tuple, without more.
+    pub(crate) fn pointed_at(&self, tuple: &Tuple) -> Vec<u8> {
+        let workers = self.world.workers.iter();
+        workers.filter_map(|one| one.pointed_at(tuple)).collect()
+    }
+
+    /// Tuples of which it knows no more than the owner.
+    pub(crate) fn pointers(&self) -> u64 {
+        let published = &self.world.published;
+        published.sum(Slot::Worker(WorkerCounter::HaPointers))
     }
 
     /// What it sent by a port.

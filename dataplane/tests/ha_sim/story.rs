@@ -1,10 +1,10 @@
-//! What befalls the two nodes: drawn from the seed before anything happens.
+//! What befalls the nodes: drawn from the seed before anything happens.
 
 use std::net::IpAddr;
 
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
-use sluice_dataplane::networks::Networks;
 use sluice_dataplane::services::{Definition, Target};
+use sluice_dataplane::shared_names::SyncMode;
 use sluice_dataplane::snapshot::{
     LbMode, Local, Persistence, RealServer, Scheduler, ServerId, ServerState, ServiceId,
     SessionLimits, Tier, TierKind, VirtualServer,
@@ -13,7 +13,7 @@ use sluice_dataplane::worker::Limits;
 
 use crate::rng::Rng;
 use crate::wire::Faults;
-use crate::world::{INSIDE_ZONE, OUTSIDE_ZONE, Setup, ip};
+use crate::world::{Setup, ip};
 
 pub(crate) const VIP: &str = "192.0.2.100";
 pub(crate) const REALS: [&str; 2] = ["10.0.0.11", "10.0.0.12"];
@@ -23,8 +23,11 @@ pub(crate) const TROUBLE_MS: u64 = 4000;
 /// Something that happens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
-    /// The link is dead for so long, in one direction or both.
-    Cut { ms: u64, both: bool },
+    /// Nodes of one half hear nothing of those of the other for so long, or neither hears the other:
+    /// bit n of `half` is node n.
+    Cut { half: u32, ms: u64, both: bool },
+    /// The wire between two nodes is dead for so long.
+    Sever { ends: [usize; 2], ms: u64 },
     /// A node does nothing for so long.
     Stall { node: usize, ms: u64 },
     /// A node dies, and starts again after that.
@@ -56,14 +59,19 @@ impl Policy {
 #[derive(Debug)]
 pub(crate) struct Story {
     pub(crate) policy: Policy,
-    pub(crate) workers: [u16; 2],
-    pub(crate) clocks: [u32; 2],
+    pub(crate) nodes: usize,
+    /// One node has the copy of each session.
+    pub(crate) backup: bool,
+    pub(crate) workers: Vec<u16>,
+    pub(crate) clocks: Vec<u32>,
     pub(crate) faults: Faults,
     pub(crate) events: Vec<(u64, Event)>,
+    /// First packets travel with their session's record.
+    pub(crate) inline: bool,
 }
 
 impl Story {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(nodes: usize, backup: bool, rng: &mut Rng) -> Self {
         let policy = rng.pick(&[
             Policy::Forward,
             Policy::Pool,
@@ -72,17 +80,18 @@ impl Story {
             Policy::Balance,
             Policy::Persist,
         ]);
-        let workers = [0, 1].map(|_| 1 + rng.below(3) as u16);
-        let clocks = [0, 1].map(|_| match rng.below(3) {
+        let workers = (0..nodes).map(|_| 1 + rng.below(3) as u16).collect();
+        let clocks = (0..nodes).map(|_| match rng.below(3) {
             0 => 0,
             1 => u32::MAX - rng.below(6000),
             _ => rng.next() as u32,
         });
+        let clocks = clocks.collect();
         let mut faults = faults(rng);
         let mut events = vec![];
         let mut at = 600 + u64::from(rng.below(300));
         while at < TROUBLE_MS {
-            events.push((at, event(rng)));
+            events.push((at, event(nodes, rng)));
             at += 100 + u64::from(rng.below(1500));
         }
         if policy == Policy::FewPorts {
@@ -92,7 +101,10 @@ impl Story {
             faults.lost = 0;
         }
         Self {
+            inline: rng.chance(400),
             policy,
+            nodes,
+            backup,
             workers,
             clocks,
             faults,
@@ -104,6 +116,8 @@ impl Story {
         let mut setup = Setup {
             workers: self.workers[node],
             node: Some(node as u8 + 1),
+            nodes: self.nodes as u16,
+            backup: self.backup,
             boot: Some(boot),
             secret: [boot, 2, 3, boot ^ 0x1234_5678],
             start: self.clocks[node],
@@ -111,6 +125,7 @@ impl Story {
                 sessions_v4: 512,
                 sessions_v6: 16,
                 registrations: 2048,
+                pointers: 4096,
                 paths: 256,
                 neighbours: 64,
                 host_connections: 16,
@@ -130,13 +145,16 @@ impl Story {
         match self.policy {
             Policy::Forward => {}
             Policy::Pool => pool(&mut setup, 512),
-            Policy::FewPorts => pool(&mut setup, 80),
+            Policy::FewPorts => pool(&mut setup, 40 * self.nodes as u16),
             Policy::Mapped => {
                 pool(&mut setup, 512);
                 setup.snat_pools[0].mapping = Mapping::EndpointIndependent;
                 setup.snat_pools[0].filtering = Filtering::EndpointIndependent;
             }
             Policy::Balance | Policy::Persist => balance(&mut setup, node),
+        }
+        if self.inline {
+            setup.modes = vec![(ServiceId(0), SyncMode::Inline)];
         }
         if self.policy == Policy::Persist {
             setup.virtual_servers[0].persistence = Some(Persistence {
@@ -163,11 +181,20 @@ fn faults(rng: &mut Rng) -> Faults {
     }
 }
 
-fn event(rng: &mut Rng) -> Event {
+fn event(nodes: usize, rng: &mut Rng) -> Event {
     let ms = u64::from(rng.pick(&[20, 200, 1500]) + rng.below(100));
-    let node = rng.below(2) as usize;
+    let node = rng.below(nodes as u32) as usize;
     match rng.below(4) {
+        0 if nodes > 2 && rng.chance(500) => {
+            let other = (node + 1 + rng.below(nodes as u32 - 1) as usize) % nodes;
+            Event::Sever {
+                ends: [node, other],
+                ms,
+            }
+        }
         0 => Event::Cut {
+            // Neither empty nor all.
+            half: 1 + rng.below((1 << nodes) - 2),
             ms,
             both: rng.chance(700),
         },
@@ -180,14 +207,7 @@ fn event(rng: &mut Rng) -> Event {
 fn pool(setup: &mut Setup, ports: u16) {
     setup.snat_rules = vec![SnatRule {
         service: ServiceId(0),
-        from: Some(INSIDE_ZONE),
-        to: Some(OUTSIDE_ZONE),
-        source: Networks::default(),
-        destination: Networks::default(),
-        proto: None,
-        to_source: SourceNat::Pool(0),
-        timeouts: 0,
-        clamp_mss: None,
+        ..crate::world::snat(SourceNat::Pool(0))
     }];
     setup.snat_pools = vec![SnatPool {
         name: "wan".into(),

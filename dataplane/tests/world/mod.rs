@@ -4,38 +4,34 @@
 //! themselves unless told not to. After every exchange all counters must add up.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+mod kernel;
 pub mod packet;
 pub mod pair;
 pub mod redirecting;
+pub mod router;
+mod setup;
+pub mod talk;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+// Not of all programs that have the world in them.
+#[allow(unused_imports)]
+pub use kernel::{kernel_got, kernel_sends};
+#[allow(unused_imports)]
+pub use setup::{Setup, round_robin, snat};
 use sluice_dataplane::counters::DropReason;
-use sluice_dataplane::firewall::{Firewall, Rule};
-use sluice_dataplane::groups::Groups;
 use sluice_dataplane::handoff::Rings;
-use sluice_dataplane::host::{self, HostEnd, HostPolicy};
+use sluice_dataplane::host::{self, HostEnd};
+use sluice_dataplane::io::Frame;
 use sluice_dataplane::io::memory::{Heap, MemoryIo, VecFrame};
-use sluice_dataplane::io::{DeviceId, Frame};
 use sluice_dataplane::lb::loads::{Loads, Tally};
 use sluice_dataplane::mailbox::{ControlEnd, FromWorker, ToWorker, mailbox};
-use sluice_dataplane::nat::rules::{Forward, Nat, SnatPool, SnatRule, StaticNat};
 use sluice_dataplane::published::{Layout, Published, Slot, WorkerCounter};
-use sluice_dataplane::services::{Definition, ServiceMap};
-use sluice_dataplane::shared_names::{SharedNames, SyncMode};
 pub use sluice_dataplane::snapshot::PortId;
-use sluice_dataplane::snapshot::{
-    Device, Local, LocalAddresses, Port, RealServer, ServiceId, ServiceName, Snapshot, TcpPolicy,
-    VirtualServer,
-};
-use sluice_dataplane::stack::routes::{NextHop, Routes};
-use sluice_dataplane::steer::{Fields, Spread, Steering};
-use sluice_dataplane::timeouts::Timeouts;
-use sluice_dataplane::worker::{Limits, Parts, Worker};
+use sluice_dataplane::worker::{Parts, Worker};
 use sluice_wire::MacAddr;
-use sluice_wire::toeplitz::SYMMETRIC_KEY;
 
 pub const INSIDE: PortId = PortId(0);
 pub const OUTSIDE: PortId = PortId(1);
@@ -58,201 +54,6 @@ pub fn host_mac(address: IpAddr) -> MacAddr {
 
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
-}
-
-/// What a test says about its configuration; the rest is the same for all.
-pub struct Setup {
-    pub workers: u16,
-    pub ports: Vec<Port>,
-    pub routes: Vec<(&'static str, PortId, Option<&'static str>)>,
-    pub rules: Vec<Rule>,
-    pub open: Vec<(u8, u8)>,
-    pub services: Vec<Definition>,
-    pub local: Vec<(IpAddr, Local)>,
-    pub virtual_servers: Vec<VirtualServer>,
-    pub servers: Vec<Option<RealServer>>,
-    pub snat_rules: Vec<SnatRule>,
-    pub snat_pools: Vec<SnatPool>,
-    pub forwards: Vec<Forward>,
-    pub statics: Vec<StaticNat>,
-    pub timeouts: Vec<Timeouts>,
-    pub tcp: TcpPolicy,
-    pub fields: [Fields; 2],
-    pub limits: Limits,
-    pub host: Option<HostPolicy>,
-    pub epoch: u32,
-    /// Node number, 1 or 2, of one of two appliances.
-    pub node: Option<u8>,
-    /// Of such a node: services whose sessions the other one is told of otherwise than by default.
-    pub modes: Vec<(ServiceId, SyncMode)>,
-    /// Of such a node: what makes this start of it another than all others; drawn if not given.
-    pub boot: Option<u64>,
-    /// Of its hashes.
-    pub secret: [u64; 4],
-    /// What its clock says at the start, milliseconds.
-    pub start: u32,
-    /// The time of day then, of nodes that share cookies.
-    pub clock: u32,
-    pub groups: Groups,
-    /// A third zone.
-    pub extra_zone: Option<String>,
-}
-
-/// Inside 10.0.0.1/24 and 2001:db8:a::1/64, outside 192.0.2.1/24 and 2001:db8:b::1/64 with a router
-/// at .254 (::fe), inside may open sessions to outside.
-impl Default for Setup {
-    fn default() -> Self {
-        let port = |id: PortId, name: &str, addresses: &[&str]| Port {
-            name: name.into(),
-            device: DeviceId(id.0),
-            vlan: None,
-            zone: id.0 as u8,
-            mac: own_mac(id),
-            mtu: 1500,
-            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            clamp_mss: false,
-        };
-        Self {
-            workers: 1,
-            ports: vec![
-                port(INSIDE, "inside", &["10.0.0.1/24", "2001:db8:a::1/64"]),
-                port(OUTSIDE, "outside", &["192.0.2.1/24", "2001:db8:b::1/64"]),
-            ],
-            routes: vec![
-                ("0.0.0.0/0", OUTSIDE, Some("192.0.2.254")),
-                ("::/0", OUTSIDE, Some("2001:db8:b::fe")),
-            ],
-            rules: vec![],
-            open: vec![(INSIDE_ZONE, OUTSIDE_ZONE)],
-            services: vec![],
-            local: vec![],
-            virtual_servers: vec![],
-            servers: vec![None],
-            snat_rules: vec![],
-            snat_pools: vec![],
-            forwards: vec![],
-            statics: vec![],
-            timeouts: vec![Timeouts::default()],
-            tcp: TcpPolicy {
-                out_of_state: Default::default(),
-                strict_window: false,
-            },
-            fields: [Fields::Tuple; 2],
-            limits: Limits {
-                sessions_v4: 4096,
-                sessions_v6: 1024,
-                registrations: 4096,
-                mappings: 256,
-                ..Limits::default()
-            },
-            host: None,
-            epoch: 1,
-            node: None,
-            modes: vec![],
-            boot: None,
-            secret: [1, 2, 3, 4],
-            start: 0,
-            clock: 0,
-            groups: Groups::default(),
-            extra_zone: None,
-        }
-    }
-}
-
-impl Setup {
-    pub fn snapshot(&self) -> Snapshot {
-        let mut routes: Vec<_> = self
-            .routes
-            .iter()
-            .map(|&(net, port, via)| {
-                let gateway = via.map(ip);
-                (net.parse().unwrap(), NextHop { port, gateway })
-            })
-            .collect();
-        let mut local = self.local.clone();
-        for (port, id) in self.ports.iter().zip((0..).map(PortId)) {
-            for own in &port.addresses {
-                routes.push((
-                    own.trunc(),
-                    NextHop {
-                        port: id,
-                        gateway: None,
-                    },
-                ));
-                local.push((own.addr(), Local::Own(id)));
-            }
-        }
-        let spread = |fields| Spread {
-            key: SYMMETRIC_KEY.to_vec(),
-            fields,
-            table: (0..128).map(|i| i % self.workers).collect(),
-        };
-        let device = |port: &Port, id: PortId| Device {
-            name: port.name.clone(),
-            untagged: port.vlan.is_none().then_some(id),
-            vlans: port.vlan.map(|vlan| (vlan, id)).into_iter().collect(),
-            tx_worker: (0..self.workers).collect(),
-        };
-        let mut devices: Vec<_> = self
-            .ports
-            .iter()
-            .zip((0..).map(PortId))
-            .map(|(p, i)| device(p, i))
-            .collect();
-        let mut spreads = self.fields.map(spread).to_vec();
-        let mut nat = Nat::new(
-            self.snat_rules.clone(),
-            self.snat_pools.clone(),
-            self.forwards.clone(),
-            self.statics.clone(),
-        );
-        let mut zones = vec!["inside".to_owned(), "outside".to_owned()];
-        zones.extend(self.extra_zone.clone());
-        if let Some(node) = self.node {
-            nat.divide(node == 2);
-            spreads.push(spread(Fields::Tuple));
-            devices.push(Device {
-                name: "ha".into(),
-                untagged: None,
-                vlans: vec![],
-                tx_worker: (0..self.workers).collect(),
-            });
-        }
-        let service = ServiceName {
-            kind: "virtual_server",
-            name: "web".into(),
-        };
-        let shared_names = self
-            .node
-            .map(|_| SharedNames::new(&zones, &[Some(service)], &self.servers));
-        let shared_names = shared_names.map(|names| names.with_modes(&self.modes));
-        let zone_count = zones.len() as u8;
-        Snapshot {
-            epoch: self.epoch,
-            devices,
-            ports: self.ports.clone(),
-            zones,
-            local: LocalAddresses::new(local),
-            routes: Routes::build(routes).unwrap(),
-            firewall: Firewall::new(zone_count, self.rules.clone(), self.open.clone()),
-            services: ServiceMap::build(&self.services).unwrap(),
-            virtual_servers: self.virtual_servers.clone(),
-            servers: self.servers.clone(),
-            nat,
-            timeouts: self.timeouts.clone(),
-            steering: Steering::new(self.workers, &spreads).unwrap(),
-            tcp: self.tcp,
-            host: self.host.clone(),
-            icmp_errors_per_s: 1000,
-            service_names: vec![None],
-            shared_names,
-            groups: self.groups.clone(),
-        }
-    }
-
-    pub fn start(&self) -> World {
-        World::new(self)
-    }
 }
 
 pub struct World {
@@ -281,6 +82,7 @@ impl World {
             ports: 4,
             services: 64,
             servers: 64,
+            peers: 15,
         };
         let count = usize::from(setup.workers);
         let (published, publishers) = Published::new(count, layout);

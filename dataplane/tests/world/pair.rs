@@ -1,4 +1,5 @@
-//! Two appliances in memory, with a wire between their HA devices that delays, loses and can be cut.
+//! Two appliances or more in memory, with a switch between their HA devices that delays, loses and can be
+//! cut.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +8,14 @@ use sluice_dataplane::cookie::Cookies;
 use sluice_dataplane::counters::DropReason;
 use sluice_dataplane::io::memory::VecFrame;
 use sluice_dataplane::io::{DeviceId, Frame};
+use sluice_dataplane::mailbox::{RoleOrders, ToWorker};
 use sluice_dataplane::nat::rules::{Filtering, Mapping, SnatPool, SnatRule, SourceNat};
-use sluice_dataplane::networks::Networks;
 use sluice_dataplane::published::{Slot, WorkerCounter};
 use sluice_dataplane::snapshot::{Local, ServiceId};
 use sluice_dataplane::worker::HaParts;
 use sluice_wire::MacAddr;
 
+use super::router::{Router, tunnels};
 use super::{PortId, Setup, World, ip};
 
 /// The device of the HA link.
@@ -23,7 +25,20 @@ const MEETING_MS: u32 = 400;
 /// Longer than a heartbeat may be missing.
 pub const SILENCE_MS: u32 = 150;
 
-/// What node `node` is told of the other one.
+/// The MAC address of a node on the HA link.
+pub fn link_mac(node: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 1, node])
+}
+
+/// The nodes, of `count`, that a frame on the HA link is for, but for the one that it comes from; by
+/// their places, which are one less than their numbers.
+pub fn receivers(frame: &[u8], from: usize, count: usize) -> Vec<usize> {
+    let is_for = |at: &usize| frame[0] & 1 == 1 || frame[..6] == link_mac(*at as u8 + 1).0;
+    let others = (0..count).filter(|&at| at != from);
+    others.filter(is_for).collect()
+}
+
+/// What node `node` is told of the others.
 pub fn parts(node: u8, setup: &Setup) -> HaParts {
     let drawn = || BOOTS.fetch_add(1, Ordering::Relaxed);
     let boot = setup.boot.unwrap_or_else(drawn);
@@ -31,16 +46,22 @@ pub fn parts(node: u8, setup: &Setup) -> HaParts {
     seed[..8].copy_from_slice(&boot.to_be_bytes());
     HaParts {
         node,
-        peer: 3 - node,
+        peers: (1..=setup.nodes as u8)
+            .filter(|&peer| peer != node)
+            .collect(),
+        shares: setup.nodes,
         device: DeviceId(LINK as u16),
-        mac: MacAddr([2, 0, 0, 0, 1, node]),
-        mtu: 1500,
+        mac: link_mac(node),
+        mtu: setup.link_mtu,
+        tunnel: setup.tunnel.map(|kind| tunnels(kind, node, setup.nodes)),
         key: [7; 32],
         next_key: None,
         boot,
         seed,
         peer_workers: setup.workers.max(4),
         sync: true,
+        inline_budget_ms: 200,
+        backup: setup.backup,
         heartbeat_ms: 20,
         dead_after: 5,
     }
@@ -69,14 +90,7 @@ pub fn snat(node: u8) -> Setup {
     Setup {
         snat_rules: vec![SnatRule {
             service: ServiceId(0),
-            from: Some(super::INSIDE_ZONE),
-            to: Some(super::OUTSIDE_ZONE),
-            source: Networks::default(),
-            destination: Networks::default(),
-            proto: None,
-            to_source: SourceNat::Pool(0),
-            timeouts: 0,
-            clamp_mss: None,
+            ..super::snat(SourceNat::Pool(0))
         }],
         snat_pools: vec![SnatPool {
             name: "wan".into(),
@@ -98,42 +112,56 @@ pub fn sport(frame: &[u8]) -> u16 {
 }
 
 pub struct Pair {
-    /// Nodes 1 and 2; `None` is dead.
-    pub nodes: [Option<World>; 2],
+    /// Nodes 1, 2 and so on; `None` is dead.
+    pub nodes: Vec<Option<World>>,
     /// What is on its way to each node, and when it arrives.
-    wire: [VecDeque<(u32, Vec<u8>)>; 2],
+    wire: Vec<VecDeque<(u32, Vec<u8>)>>,
     /// The same of the network inside, where heartbeats go as well.
-    witness: [VecDeque<(u32, Vec<u8>)>; 2],
+    witness: Vec<VecDeque<(u32, Vec<u8>)>>,
     pub witness_cut: bool,
+    /// A node that is not heard by the witness, and hears.
+    pub mute: Option<u8>,
     pub now: u32,
     /// Of the wire, milliseconds.
     pub delay: u32,
     pub cut: bool,
+    /// Nodes that cannot hear each other by the wire.
+    pub severed: Vec<(u8, u8)>,
     /// Every n-th frame of the HA protocol is lost; 0: none.
     pub lose_every: u32,
     carried: u32,
+    /// Between their HA links, where they are no neighbours.
+    pub router: Option<Router>,
 }
 
 impl Pair {
-    /// Two nodes that have met.
+    /// Nodes that have met: as many as the first one thinks.
     pub fn new(setup: impl Fn(u8) -> Setup) -> Self {
+        let count = setup(1).nodes as u8;
+        let nodes: Vec<_> = (1..=count).map(|node| Some(setup(node).start())).collect();
         let mut pair = Self {
-            nodes: [1, 2].map(|node| Some(setup(node).start())),
-            wire: Default::default(),
-            witness: Default::default(),
+            wire: nodes.iter().map(|_| VecDeque::new()).collect(),
+            witness: nodes.iter().map(|_| VecDeque::new()).collect(),
+            nodes,
             witness_cut: false,
+            mute: None,
             now: 0,
             delay: 0,
             cut: false,
+            severed: vec![],
             lose_every: 0,
             carried: 0,
+            router: setup(1).tunnel.map(|kind| Router {
+                mtu: usize::from(setup(1).link_mtu) + kind.overhead(),
+                ..Router::default()
+            }),
         };
         pair.run(MEETING_MS);
-        for node in [1, 2] {
+        for node in 1..=count {
             assert_eq!(
                 pair.sum(node, WorkerCounter::PeerState) % 3,
                 0,
-                "node {node} has met the other"
+                "node {node} has met the others"
             );
         }
         pair
@@ -145,11 +173,11 @@ impl Pair {
             .expect("it lives")
     }
 
-    /// Lets time pass on both nodes and on the wire.
+    /// Lets time pass on all nodes and on the wire.
     pub fn run(&mut self, ms: u32) {
         for _ in 0..ms {
             self.now += 1;
-            for at in 0..2 {
+            for at in 0..self.nodes.len() {
                 self.step(at);
             }
         }
@@ -182,23 +210,42 @@ impl Pair {
             .into_iter()
             .partition::<VecDeque<_>, _>(|frame| frame[12..14] == [0x88, 0xb5]);
         world.sent[0] = rest;
-        if !self.witness_cut {
-            let beats = beats.into_iter().map(|frame| (self.now, frame));
-            self.witness[1 - at].extend(beats);
+        let workers = world.workers.iter_mut();
+        let frames = workers.flat_map(|worker| std::mem::take(&mut worker.io().tx[LINK]));
+        let frames: Vec<_> = frames.map(|frame| frame.bytes().to_vec()).collect();
+        let count = self.nodes.len();
+        let silent = self.witness_cut || self.mute.map(usize::from) == Some(at + 1);
+        for frame in beats.iter().filter(|_| !silent) {
+            for to in (0..count).filter(|&to| to != at) {
+                self.witness[to].push_back((self.now, frame.clone()));
+            }
         }
-        let world = self.nodes[at].as_mut().expect("it lives");
-        for worker in &mut world.workers {
-            for frame in std::mem::take(&mut worker.io().tx[LINK]) {
-                self.carried += 1;
-                let ours = frame.bytes()[12..14] == [0x88, 0xb5];
-                let lost =
-                    ours && self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every);
-                if !self.cut && !lost {
-                    let when = self.now + self.delay;
-                    self.wire[1 - at].push_back((when, frame.bytes().to_vec()));
+        for frame in frames {
+            self.carried += 1;
+            let ours = frame[12..14] == [0x88, 0xb5];
+            let lost = ours && self.lose_every > 0 && self.carried.is_multiple_of(self.lose_every);
+            if self.cut || lost {
+                continue;
+            }
+            let to = match &mut self.router {
+                Some(router) => router.carry(&frame, at),
+                None => receivers(&frame, at, count)
+                    .into_iter()
+                    .map(|to| (to, frame.clone()))
+                    .collect(),
+            };
+            for (to, frame) in to {
+                if !self.is_severed(at, to) {
+                    self.wire[to].push_back((self.now + self.delay, frame));
                 }
             }
         }
+    }
+
+    fn is_severed(&self, from: usize, to: usize) -> bool {
+        let ends = [(from, to), (to, from)];
+        let ends = ends.map(|(a, b)| (a as u8 + 1, b as u8 + 1));
+        ends.iter().any(|ends| self.severed.contains(ends))
     }
 
     /// A frame comes to a node, and everything follows that does within a few milliseconds more than
@@ -238,6 +285,30 @@ impl Pair {
     pub fn start(&mut self, node: u8, setup: &Setup) {
         self.nodes[usize::from(node) - 1] = Some(setup.start());
         self.run(MEETING_MS);
+    }
+
+    /// Control asks something of a node's roles.
+    pub fn order(&mut self, node: u8, orders: RoleOrders) {
+        let sent = self.node(node).control[0].send(ToWorker::Roles(orders));
+        sent.expect("there is room");
+    }
+
+    /// A node is to go away, as soon as others have what it has.
+    pub fn drain(&mut self, node: u8) {
+        let draining = true;
+        self.order(
+            node,
+            RoleOrders {
+                draining,
+                ..RoleOrders::default()
+            },
+        );
+    }
+
+    /// Whether a node may go.
+    pub fn may_go(&mut self, node: u8) -> bool {
+        let workers = self.node(node).workers.len() as u64;
+        self.sum(node, WorkerCounter::HaPassed) == workers
     }
 
     /// A counter of a node.

@@ -21,7 +21,10 @@ pub const CLIENT: &str = "203.0.113.9";
 pub const CLIENT6: &str = "2001:db8:c::9";
 pub const GET: &[u8] = b"GET /a?b=c HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
 pub const RESPONSE: &[u8] = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\n\
-    Cache-Control: no-store\r\nLocation: https://status.example.com/a?b=c\r\n\r\n";
+    Location: https://status.example.com/a?b=c\r\nCache-Control: no-store\
+    \x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\
+    \x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\
+    \x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\r\n\r\n";
 
 /// 192.0.2.100:80 and [2001:db8:b::100]:80, with a server inside each that is in this state, and a
 /// redirect to https://status.example.com that takes the path along.

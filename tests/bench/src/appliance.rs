@@ -13,11 +13,16 @@ use sluice_dataplane::lb::loads::{Loads, Tally};
 use sluice_dataplane::mailbox::{ControlEnd, mailbox};
 use sluice_dataplane::published::{Published, Slot, WorkerCounter};
 use sluice_dataplane::snapshot::Snapshot;
-use sluice_dataplane::worker::{Limits, Parts, Worker};
+use sluice_dataplane::worker::{HaParts, Limits, Parts, Worker};
+
+use sluice_wire::MacAddr;
 
 use crate::groups::Failed;
 use crate::packets::{MACS, Source};
 use crate::scenario;
+
+/// Of the device that leads to another appliance.
+const LINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
 
 /// Workers, and the ends that control would hold.
 pub(crate) struct Appliance<I: Io> {
@@ -32,6 +37,19 @@ impl<I: Io> Appliance<I> {
     /// A worker for each of `ios`, with tables from `memory`. `text` is a configuration with two
     /// devices and as many workers. Packets reach workers as a NIC's RSS would have them.
     pub(crate) fn new(text: &str, ios: Vec<I>, memory: &mut impl Memory) -> Result<Self, Failed> {
+        // No configuration that gets here speaks of another appliance.
+        Self::paired(text, ios, memory, 0, |ha| unreachable!("{ha:?}"))
+    }
+
+    /// The same from the millisecond `now` on. Where the configuration speaks of another appliance,
+    /// `parts` says what workers are told of it.
+    pub(crate) fn paired(
+        text: &str,
+        ios: Vec<I>,
+        memory: &mut impl Memory,
+        now: u32,
+        parts: impl Fn(&sluice_control::config::Ha) -> HaParts,
+    ) -> Result<Self, Failed> {
         let config = Config::read(Text::toml(text)).map_err(|why| Failed(why.to_string()))?;
         let layout = layout(&config);
         let mut registry = Registry::new(layout);
@@ -41,6 +59,7 @@ impl<I: Io> Appliance<I> {
         let tallies = tallies.collect::<Result<Vec<_>, OutOfMemory>>()?;
         let boards: Vec<_> = tallies.iter().map(Tally::board).collect();
         let limits = limits(&config);
+        let ha = config.ha.as_ref().map(parts);
         let (mut workers, mut control) = (vec![], vec![]);
         let rings = Rings::mesh(ios.len() as u16);
         let each = rings.into_iter().zip(publishers).zip(tallies).zip(ios);
@@ -61,9 +80,9 @@ impl<I: Io> Appliance<I> {
                 loads: Loads::new(&mut Heap, tally, others)?,
                 secret: [1, 2, 3, 4],
                 cookies: Cookies::new([1, 2]),
-                ha: None,
+                ha: ha.clone(),
             };
-            workers.push(Worker::new(io, memory, parts, 0)?);
+            workers.push(Worker::new(io, memory, parts, now)?);
         }
         Ok(Self {
             workers,
@@ -88,12 +107,15 @@ impl<I: Io> Appliance<I> {
 fn compiled(config: &Config, registry: &mut Registry, epoch: u32) -> Result<Snapshot, Failed> {
     let workers = config.system.workers.len() as u16;
     let devices = config.devices();
-    let facts = devices.iter().zip(MACS).map(|(device, mac)| DeviceFacts {
-        rss_hardware: true,
-        ..DeviceFacts::software(mac, device.mtu, workers, device)
-    });
+    let facts = devices
+        .iter()
+        .zip(MACS.into_iter().chain([LINK_MAC]))
+        .map(|(device, mac)| DeviceFacts {
+            rss_hardware: true,
+            ..DeviceFacts::software(mac, device.mtu, workers, device)
+        });
     let facts: Vec<_> = facts.collect();
-    compile(config, &facts, registry, epoch).map_err(|why| Failed(why.to_string()))
+    compile(config, &facts, registry, (epoch, None)).map_err(|why| Failed(why.to_string()))
 }
 
 /// Table sizes, as `sluice run` makes them.

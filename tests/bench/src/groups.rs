@@ -5,7 +5,10 @@ use sluice_dpdk::{Eal, EalConfig, EalError, HashError};
 
 use crate::figure::Figure;
 
+mod commit;
 mod forwarding;
+mod ha;
+mod health;
 pub(crate) mod instructions;
 mod latency;
 mod memory;
@@ -85,6 +88,16 @@ pub(crate) const GROUPS: &[Group] = &[
         run: workers::run,
     },
     Group {
+        name: "ha_rates",
+        about: "what sharing sessions and correcting paths cost, two nodes by turns",
+        run: ha::rates,
+    },
+    Group {
+        name: "ha_losses",
+        about: "a million connections of two nodes: replies to the other one, joining, and a kill",
+        run: ha::losses,
+    },
+    Group {
         name: "instructions",
         about: "instructions per packet by stage, with callgrind",
         run: instructions::run,
@@ -113,6 +126,16 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "latency",
         about: "latency on memif at half load, against testpmd",
         run: latency::run,
+    },
+    Group {
+        name: "commit",
+        about: "how soon all workers use a new configuration, under full load on memif",
+        run: commit::run,
+    },
+    Group {
+        name: "health",
+        about: "2,000 real servers checked by the second, and how soon one that is down is left alone",
+        run: health::run,
     },
 ];
 

@@ -9,6 +9,7 @@ mod cli;
 mod figure;
 mod groups;
 mod packets;
+mod pair;
 mod profile;
 mod report;
 mod rig;

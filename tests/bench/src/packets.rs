@@ -289,7 +289,7 @@ fn tuple_of(frame: &[u8]) -> Tuple {
 }
 
 /// What a neighbour says to an ARP request; nothing to anything else.
-fn arp_answer(frame: &[u8]) -> Option<[u8; 42]> {
+pub(crate) fn arp_answer(frame: &[u8]) -> Option<[u8; 42]> {
     let mut answer: [u8; 42] = frame.get(..42)?.try_into().ok()?;
     if frame[20..22] != [0, 1] || frame[28..32] == frame[38..42] {
         return None;

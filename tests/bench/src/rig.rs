@@ -112,10 +112,24 @@ impl Rig {
 impl Side {
     /// One window. The device under test runs for its length only.
     pub(crate) fn measure(&mut self) -> Result<Measured, Failed> {
+        Ok(self.measure_during(|| ())?.0)
+    }
+
+    /// One window, at the beginning of which `act` begins. The device under test runs until both are over.
+    pub(crate) fn measure_during<T: Send>(
+        &mut self,
+        act: impl FnOnce() -> T + Send,
+    ) -> Result<(Measured, T), Failed> {
         self.dut.resume()?;
-        let measured = self.generator.measure();
+        let (measured, done) = std::thread::scope(|scope| {
+            let act = scope.spawn(act);
+            let measured = self.generator.measure();
+            let done = act.join();
+            (measured, done)
+        });
         self.dut.pause()?;
-        measured
+        let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((measured?, done))
     }
 }
 

@@ -1,17 +1,15 @@
 //! Which sessions: the conditions of a query, beside whatever else a query says.
 
-use std::net::IpAddr;
-
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sluice_dataplane::mailbox::TupleFilter;
 use utoipa::IntoParams;
 
 use super::super::Problem;
+use super::super::query::network;
 use crate::config::{duration_ms, protocol_number};
 use crate::controller::SessionFilter;
 
@@ -44,22 +42,27 @@ pub(in super::super) struct Conditions {
     /// Any of the four addresses.
     address: Option<String>,
     /// Any of the four ports.
+    #[param(maximum = 65535)]
     port: Option<u16>,
     /// Source of the opener's packets, as they arrive.
     source: Option<String>,
     /// Its port.
+    #[param(maximum = 65535)]
     source_port: Option<u16>,
     /// Destination of the opener's packets, as they arrive.
     destination: Option<String>,
     /// Its port.
+    #[param(maximum = 65535)]
     destination_port: Option<u16>,
     /// Source of the packets that answer, as they arrive.
     reply_source: Option<String>,
     /// Its port.
+    #[param(maximum = 65535)]
     reply_source_port: Option<u16>,
     /// Destination of the packets that answer, as they arrive.
     reply_destination: Option<String>,
     /// Its port.
+    #[param(maximum = 65535)]
     reply_destination_port: Option<u16>,
 }
 
@@ -120,16 +123,20 @@ fn read<T: DeserializeOwned>(pairs: &[&str]) -> Result<T, Problem> {
 impl Conditions {
     fn filter(&self) -> Result<SessionFilter, Problem> {
         let proto = self.protocol.as_deref().map(|text| {
-            protocol_number(text)
-                .ok_or_else(|| Problem::bad_request(format!("protocol={text} is not known")))
+            let wrong = || {
+                let found = format!("protocol={text} is not known");
+                let remedy = "write tcp, udp, icmp, icmpv6, sctp, ... or a number from 0 to 255";
+                Problem::bad_parameter("protocol", found, remedy)
+            };
+            protocol_number(text).ok_or_else(wrong)
         });
         let replica = match self.owner.as_deref() {
             None => None,
             Some("this") => Some(false),
             Some("peer") => Some(true),
             Some(other) => {
-                let why = format!("owner={other} is not known; write this or peer");
-                return Err(Problem::bad_request(why));
+                let found = format!("owner={other} is not known");
+                return Err(Problem::bad_parameter("owner", found, "write this or peer"));
             }
         };
         Ok(SessionFilter {
@@ -166,24 +173,10 @@ fn time(key: &str, text: Option<&str>) -> Result<Option<u32>, Problem> {
         return Ok(None);
     };
     let ms = duration_ms(text).and_then(|ms| u32::try_from(ms).ok());
-    let why =
-        || format!("{key}={text} is not a length of time up to 49d; write one like 90s or 2h");
-    ms.map(Some).ok_or_else(|| Problem::bad_request(why()))
-}
-
-fn network(key: &str, text: Option<&str>) -> Result<Option<IpNet>, Problem> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) => Ok(Some(network)),
-        Err(_) => Err(Problem::bad_request(format!(
-            "{key}={text} is not an address or network"
-        ))),
-    }
+    ms.map(Some).ok_or_else(|| {
+        let found = format!("{key}={text} is not a length of time up to 49d");
+        Problem::bad_parameter(key, found, "write one like 90s or 2h")
+    })
 }
 
 #[cfg(test)]

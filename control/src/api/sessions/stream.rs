@@ -1,22 +1,19 @@
 //! All sessions that match, one a line, for as long as it takes.
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Extension, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 
-use super::super::Problem;
+use super::super::caller::Caller;
 use super::super::problem::mismatch;
+use super::super::{Problem, Streams};
 use super::MAX_PAGE;
 use super::filter::{Conditions, Filtered};
 use crate::controller::{
     Action, Handle, Outcome, SessionCursor, SessionFilter, SessionList, SessionQuery,
 };
-
-/// Streams at once.
-static STREAMS: Semaphore = Semaphore::const_new(4);
 
 /// All sessions that match
 ///
@@ -27,12 +24,11 @@ static STREAMS: Semaphore = Semaphore::const_new(4);
     params(Conditions), responses((status = 200, content((String = "application/x-ndjson")))))]
 pub(in super::super) async fn stream(
     State(handle): State<Handle>,
+    State(streams): State<Streams>,
+    Extension(caller): Extension<Caller>,
     Filtered(filter, super::Nothing {}): Filtered<super::Nothing>,
 ) -> Result<Response, Problem> {
-    let place = STREAMS.try_acquire().map_err(|_| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Problem::new(status, "busy", "Too many streams at once")
-    })?;
+    let place = caller.streams(&streams.sessions)?;
     // What is wrong with the filter is said before the stream begins.
     let first = page(&handle, &filter, SessionCursor::default()).await?;
     let pages = pages(handle, filter, first).map(move |page| {

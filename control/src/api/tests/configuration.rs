@@ -99,22 +99,36 @@ fn a_hundred_editors_lose_no_change() {
                 let path = format!("/api/v1/config/pool/web/server/s{n}");
                 let server =
                     json!({ "name": format!("s{n}"), "address": format!("10.0.2.{}", n + 1) });
-                if n % 2 == 0 {
+                // On a machine that is slow an answer comes too late (408), and what was asked for is
+                // done all the same: who asks again finds it.
+                let alone = n % 2 == 0;
+                let mut late = alone;
+                while late {
                     let made = lab.ask("PUT", &path, "", &server.to_string());
-                    assert!([201, 202].contains(&made.status), "{}", made.body);
+                    match made.status {
+                        408 => {}
+                        200..=202 => late = false,
+                        other => panic!("{other}: {}", made.body),
+                    }
+                }
+                if alone {
                     return;
                 }
                 loop {
                     let read = lab.get("/api/v1/config/pool/web");
+                    if read.status == 408 {
+                        continue;
+                    }
                     let mut pool = read.json();
-                    pool["server"]
-                        .as_array_mut()
-                        .expect("servers")
-                        .push(server.clone());
+                    let servers = pool["server"].as_array_mut().expect("servers");
+                    if servers.iter().any(|one| one["name"] == server["name"]) {
+                        return;
+                    }
+                    servers.push(server.clone());
                     let only = format!("If-Match: {}\r\n", read.tag());
                     let put = lab.ask("PUT", "/api/v1/config/pool/web", &only, &pool.to_string());
                     match put.status {
-                        412 => {}
+                        408 | 412 => {}
                         200 | 202 => return,
                         other => panic!("{other}: {}", put.body),
                     }

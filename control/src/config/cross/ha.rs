@@ -3,13 +3,32 @@
 use std::collections::HashMap;
 
 use super::super::place::Place;
-use super::super::{Config, Tracked};
+use super::super::{Config, Sync, Tracked};
 use super::unique;
 
 /// Fewest ports that a pool has for each node.
 const MIN_PORTS: u32 = 64;
 /// Most things that are tracked.
 const MAX_TRACKS: usize = 32;
+
+/// Services whose first packets are to travel with what nobody is told.
+pub(super) fn modes(config: &Config, top: &Place<'_>) {
+    if config.ha.as_ref().is_none_or(|ha| ha.sync != Sync::None) {
+        return;
+    }
+    let rules = config.snat.iter().map(|rule| rule.sync).enumerate();
+    let rules = rules.map(|(at, sync)| ("snat", at, sync));
+    let servers = config.virtual_servers.iter().map(|vs| vs.sync).enumerate();
+    let servers = servers.map(|(at, sync)| ("virtual_server", at, sync));
+    for (list, at, sync) in rules.chain(servers) {
+        if sync == Sync::Inline {
+            top.key(list).index(at).key("sync").wrong::<()>(
+                "`[ha]` says that nobody is told of any session",
+                "take `sync` out, here or there",
+            );
+        }
+    }
+}
 
 pub(super) fn groups(config: &Config, top: &Place<'_>) {
     let place = top.key("ha").key("group");
@@ -69,7 +88,8 @@ pub(super) fn link(config: &Config, top: &Place<'_>) {
         );
     }
     let widest = config.ports.iter().max_by_key(|port| port.mtu);
-    if let (Some(mtu), Some(port)) = (ha.mtu, widest)
+    // What a tunnel does not take whole goes in pieces, or its sender is told.
+    if let (Some(mtu), Some(port), None) = (ha.mtu, widest, &ha.tunnel)
         && mtu < port.mtu
     {
         place.key("mtu").wrong::<()>(
@@ -83,10 +103,11 @@ pub(super) fn link(config: &Config, top: &Place<'_>) {
     }
     for (index, pool) in config.snat_pools.iter().enumerate() {
         let (first, last) = pool.ports;
-        if u32::from(last) - u32::from(first) + 1 < 2 * MIN_PORTS {
+        let least = u32::from(ha.shares) * MIN_PORTS;
+        if u32::from(last) - u32::from(first) + 1 < least {
             top.key("snat_pool").index(index).key("ports").wrong::<()>(
-                "too few ports to share between two nodes",
-                format_args!("write {} or more", 2 * MIN_PORTS),
+                format_args!("too few ports for {} nodes to share", ha.shares),
+                format_args!("write {least} or more"),
             );
         }
     }

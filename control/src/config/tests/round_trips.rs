@@ -59,6 +59,7 @@ fn every_value_means_what_it_says() {
     assert_eq!(config.tcp.out_of_state, OutOfState::Reset);
     assert!(config.tcp.strict_window);
     assert_eq!(config.icmp.errors_per_second, 100);
+    assert_eq!(config.alg.ftp, [21, 2121]);
 
     let host = config.host.as_ref().expect("a host interface");
     assert_eq!(host.namespace.as_str(), "sluice-a-host");

@@ -172,7 +172,7 @@ impl Controller {
                     ports: (!books.full).then(|| ports.collect()),
                 });
             }
-            // Of two nodes each has a half, which its workers divide again.
+            // Of several nodes each has a share, which its workers divide again.
             let own = self.snapshot.nat.pools.get(at);
             let range = PortRange::new(own.map_or(pool.ports, |own| own.ports));
             let of_worker = |worker: u16| {
@@ -185,7 +185,7 @@ impl Controller {
                 WorkerUse {
                     sessions: sessions.and_then(|w| w.get(at)).copied().unwrap_or(0),
                     block: block.map(<[u16; 2]>::from),
-                    mappings: self.published.worker(usize::from(worker)).get(mappings),
+                    mappings: self.published.one(usize::from(worker), mappings),
                 }
             };
             uses.push(SnatUse {

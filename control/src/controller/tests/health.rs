@@ -158,6 +158,64 @@ fn await_changes(controller: &mut Controller, workers: &mut [FakeWorker], wanted
     panic!("web2 does not become {wanted:?}");
 }
 
+/// What is found must not wait until somebody looks: here that would take an hour.
+#[test]
+fn a_verdict_reaches_workers_without_waiting_for_any_interval() {
+    let (mut controller, mut workers) = controller(WHOLE);
+    controller.later = Duration::from_secs(3600);
+    controller.use_checker(Checker::start(None, None).expect("a thread"));
+    // Free, and so refused.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let targets = |keys: &str| {
+        let check = format!(
+            "[system]\nworkers = [0]\n[[port]]\nname = 'p'\ndevice = 'net_null0'\nzone = 'z'\n\
+             [[health_check]]\nname = 'alive'\ntype = 'tcp'\n{keys}"
+        );
+        let config = Config::read(Source::toml(check)).expect("a check");
+        let key = Key {
+            server: "web/web2".to_owned(),
+            check: "alive".to_owned(),
+        };
+        let target = Target {
+            address,
+            host: None,
+            check: Arc::new(config.health_checks[0].clone()),
+        };
+        Targets {
+            all: [(key, target)].into(),
+        }
+    };
+    let checker = controller.checker.as_ref().expect("it was given");
+    checker.apply(targets("interval = '100ms'\nrise = 1\nfall = 1\n"));
+    let (_handle, requests) = Handle::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let local = tokio::task::LocalSet::new();
+    local.spawn_local(controller.run(requests));
+    // Workers that take what comes, and wake nobody.
+    let until = |workers: &mut [FakeWorker], wanted| {
+        for _ in 0..6000 {
+            if state(&workers[0], WEB2) == wanted {
+                return;
+            }
+            local.block_on(&runtime, async {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            });
+            workers.iter_mut().for_each(FakeWorker::poll);
+        }
+        panic!("web2 does not become {wanted:?}");
+    };
+    // It is up in any case until it was found down.
+    until(&mut workers, ServerState::Up);
+    drop(listener);
+    until(&mut workers, ServerState::Draining);
+    let _listener = std::net::TcpListener::bind(address).expect("the port is free again");
+    until(&mut workers, ServerState::Up);
+}
+
 #[test]
 fn what_checks_find_reaches_workers_events_and_the_api() {
     let (mut controller, mut workers) = controller(WHOLE);
@@ -220,7 +278,8 @@ fn what_checks_find_reaches_workers_events_and_the_api() {
         panic!("{health:#?}");
     };
     assert_eq!((web1.health, web1.state), (Verdict::Unknown, "draining"));
-    assert_eq!((web2.health, web2.state), (Verdict::Down, "draining"));
+    assert_eq!((web2.health, web2.state), (Verdict::Down, "down"));
+    assert_eq!(web2.passive, None, "nobody looks at its connections");
     assert!(web2.checks[0].error.is_some() && web2.checks[0].failed >= 2);
     assert!(health.checks[0].failures["refused"] >= 2);
     let Ok(Outcome::Stats(stats)) = answer(submit(&mut controller, Action::Stats)) else {
@@ -228,7 +287,7 @@ fn what_checks_find_reaches_workers_events_and_the_api() {
     };
     assert_eq!(
         (stats.servers[1].state, stats.servers[1].health),
-        ("draining", Verdict::Down)
+        ("down", Verdict::Down)
     );
 
     let events = controller.events().after(0, 100);

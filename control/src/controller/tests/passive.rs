@@ -77,7 +77,7 @@ fn a_server_whose_connections_fail_is_out_for_a_while_and_the_last_one_stays() {
             .clone()
             .expect("it is looked at")
     };
-    assert_eq!(health.servers[1].passive, Verdict::Down);
+    assert_eq!(health.servers[1].passive, Some(Verdict::Down));
     assert_eq!((told(1).failed, told(1).out_until.is_some()), (4, true));
     assert_eq!((told(0).failed, told(0).answered), (100, 9));
     assert_eq!(told(0).out_until, None);

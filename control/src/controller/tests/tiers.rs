@@ -48,7 +48,7 @@ fn come(controller: &mut Controller, workers: &mut [FakeWorker], now: Instant) {
 }
 
 fn ask(controller: &mut Controller) -> Tiers {
-    let Ok(Outcome::Tiers(mut all)) = answer(submit(controller, Action::ListTiers)) else {
+    let Ok(Outcome::Tiers(mut all)) = answer(submit(controller, Action::ListTiers(None))) else {
         panic!("tiers");
     };
     assert_eq!(all.len(), 1);

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::edit::{Address, Edit, Operation, Part, Position};
+use crate::security::{Audit, Search};
 use crate::store::power_cut::{Luck, PowerCut};
 use crate::store::{HISTORY, Store};
 
@@ -26,7 +27,7 @@ fn edit(address: Address, operation: Operation) -> What {
     })
 }
 
-fn weight(weight: u16) -> What {
+pub(super) fn weight(weight: u16) -> What {
     let [pool, name] = SERVER;
     edit(
         server(pool, name),
@@ -35,7 +36,7 @@ fn weight(weight: u16) -> What {
 }
 
 /// Does it, and lets it come into force.
-fn done(
+pub(super) fn done(
     controller: &mut Controller,
     workers: &mut [FakeWorker],
     action: Action,
@@ -59,7 +60,7 @@ fn text(controller: &mut Controller) -> String {
     }
 }
 
-fn weight_of(controller: &Controller) -> u16 {
+pub(super) fn weight_of(controller: &Controller) -> u16 {
     controller.config.pools[0].servers[0].weight
 }
 
@@ -132,7 +133,9 @@ fn a_dry_run_says_what_would_be_and_does_nothing() {
 
 #[test]
 fn a_trial_that_nobody_confirms_is_undone_by_itself() {
-    let (mut controller, mut workers) = controller(WHOLE);
+    let (controller, mut workers) = controller(WHOLE);
+    let audit = Arc::new(Audit::open(None).expect("memory"));
+    let mut controller = controller.with_audit(Arc::clone(&audit));
     let terms = |seconds| Terms {
         confirm_seconds: Some(seconds),
         ..Terms::default()
@@ -163,6 +166,12 @@ fn a_trial_that_nobody_confirms_is_undone_by_itself() {
         kinds(&controller),
         ["configuration.trial", "configuration.rolled_back"]
     );
+    let records = audit.find(&Search::default(), 9).0;
+    let told = records
+        .iter()
+        .map(|it| (it.user.as_str(), it.path.as_str(), it.status));
+    let wanted = ("timer", "revision 2 of ann, not confirmed in time", 200);
+    assert_eq!(told.collect::<Vec<_>>(), [wanted], "nobody asked for it");
     let late = answer(submit(&mut controller, Action::Confirm("ann".to_owned())));
     assert_eq!(late.err(), Some(ActionError::NothingToConfirm));
 }

@@ -1,9 +1,10 @@
 //! Users: made, changed, taken out.
 
-use super::records::{Refused, Role, User};
+use super::records::{Done, Refused, Role, User};
 use super::{
-    ADMIN, Accounts, FIRST, MAX_PASSWORD, MAX_USERS, MIN_PASSWORD, State, StoredUser, end_logins,
+    ADMIN, Accounts, FIRST, MAX_PASSWORD, MAX_USERS, MIN_PASSWORD, Run, State, StoredUser,
 };
+use crate::controller::{Expected, tag};
 use crate::security::secret::{hash_password, is_password};
 
 impl Accounts {
@@ -22,12 +23,23 @@ impl Accounts {
         self.lock().users.get(name).map(|user| view(name, user))
     }
 
-    /// Makes or changes a user; a new one needs a password, which the user has to change. True if it
-    /// was made.
+    /// The `ETag` of a user: changes with role and password.
+    pub fn user_tag(&self, name: &str) -> Option<String> {
+        self.lock().users.get(name).map(tag_of)
+    }
+
+    /// Makes or changes a user; a new one needs a password, which the user has to change. The password that
+    /// a user has already is no change. Gives what became of it, and the user as it is then, or would be.
     ///
     /// # Errors
     /// [`Refused`]; nothing has changed then.
-    pub fn put(&self, name: &str, role: Role, password: Option<&str>) -> Result<bool, Refused> {
+    pub fn put(
+        &self,
+        name: &str,
+        (role, password): (Role, Option<&str>),
+        expected: &Expected,
+        run: Run,
+    ) -> Result<(Done, User), Refused> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if !(1..=64).contains(&name.len()) || !name.chars().all(plain) {
             return Err(Refused::Wrong {
@@ -36,13 +48,20 @@ impl Accounts {
                 remedy: "use 1 to 64 letters, digits, '-', '_' or '.'".to_owned(),
             });
         }
+        let before = self.lock().users.get(name).cloned();
+        expect(expected, before.as_ref())?;
+        let before = before.map(|user| user.password);
+        let password = password.filter(|password| {
+            let same = |hash| password.len() <= MAX_PASSWORD && is_password(password, hash);
+            !before.as_deref().is_some_and(same)
+        });
         let hash = password
             .map(|password| hashed(name, password, "/password"))
             .transpose()?;
-        self.change(|state| {
+        self.change(run, |state| {
             let known = state.users.get(name).cloned();
-            let made = known.is_none();
-            let user = match (known, hash) {
+            expect(expected, known.as_ref())?;
+            let user = match (known.clone(), hash) {
                 (Some(user), None) => StoredUser { role, ..user },
                 (_, Some(password)) => StoredUser {
                     role,
@@ -57,15 +76,19 @@ impl Accounts {
                     });
                 }
             };
+            let shown = view(name, &user);
+            let done = match &known {
+                Some(known) if *known == user => Done::NoChange,
+                _ if run == Run::Dry => Done::Valid,
+                Some(_) => Done::Changed,
+                None => Done::Created,
+            };
             state.users.insert(name.to_owned(), user);
             if state.users.len() > MAX_USERS {
                 return Err(Refused::Full("users"));
             }
             has_admin(state)?;
-            if password.is_some() {
-                end_logins(state, name);
-            }
-            Ok(made)
+            Ok((done, shown))
         })
     }
 
@@ -95,8 +118,7 @@ impl Accounts {
             });
         }
         let password = hashed(name, new, "/new")?;
-        self.change(|state| {
-            end_logins(state, name);
+        self.change(Run::Real, |state| {
             if let Some(user) = state.users.get_mut(name) {
                 user.password = password;
                 user.must_change = false;
@@ -115,16 +137,26 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Refused`]; nothing has changed then.
-    pub fn remove(&self, name: &str) -> Result<(), Refused> {
-        self.change(|state| {
+    pub fn remove(&self, name: &str, expected: &Expected, run: Run) -> Result<(), Refused> {
+        self.change(run, |state| {
             let gone = state.users.remove(name);
-            gone.ok_or_else(|| Refused::Missing(format!("user {name:?}")))?;
+            let gone = gone.ok_or_else(|| Refused::Missing(format!("user {name:?}")))?;
+            expect(expected, Some(&gone))?;
             has_admin(state)?;
-            end_logins(state, name);
             state.tokens.retain(|_, token| token.user != name);
             Ok(())
         })
     }
+}
+
+fn expect(expected: &Expected, known: Option<&StoredUser>) -> Result<(), Refused> {
+    let holds = expected.holds(known.map(tag_of).as_deref());
+    holds.then_some(()).ok_or(Refused::Stale)
+}
+
+fn tag_of(user: &StoredUser) -> String {
+    // Plain texts.
+    tag(&serde_json::to_string(user).unwrap_or_default())
 }
 
 fn has_admin(state: &State) -> Result<(), Refused> {

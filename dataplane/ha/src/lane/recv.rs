@@ -1,8 +1,10 @@
 //! The receiving half: frames in order.
 
+use arrayvec::ArrayVec;
+
 use super::wire::{Ack, Head, MAX_WORDS};
 use super::{Counters, LaneConfig};
-use crate::record::{Record, Records};
+use crate::record::{Item, PacketRecord, Record, Records};
 
 /// An acknowledgement waits so long for company, milliseconds, and for so many frames.
 const ACK_DELAY: u32 = 1;
@@ -16,6 +18,34 @@ pub enum Take {
     /// It has no room for it, and wants to be asked again.
     Later,
 }
+
+/// Who takes what comes in a stream.
+pub trait Sink {
+    /// A record that is offered soon, after those before it. So there is time to have the memory fetched
+    /// that it concerns.
+    #[inline]
+    fn foresee(&mut self, record: &Record) {
+        let _ = record;
+    }
+
+    /// A record.
+    fn record(&mut self, record: &Record) -> Take;
+
+    /// A packet, which is for those who asked for it alone.
+    fn packet(&mut self, _: &PacketRecord<'_>) -> Take {
+        Take::Taken
+    }
+}
+
+impl<F: FnMut(&Record) -> Take> Sink for F {
+    #[inline]
+    fn record(&mut self, record: &Record) -> Take {
+        self(record)
+    }
+}
+
+/// Records that are foreseen before the first of them is offered: a frame of births.
+const FORESEEN: usize = 16;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
@@ -96,7 +126,7 @@ impl Receiver {
         head: &Head,
         records: &[u8],
         now: u32,
-        sink: &mut impl FnMut(&Record) -> Take,
+        sink: &mut impl Sink,
         counters: &mut Counters,
     ) {
         match self.generation {
@@ -165,11 +195,7 @@ impl Receiver {
         self.reach = self.reach.saturating_sub(1);
     }
 
-    pub(super) fn resume(
-        &mut self,
-        sink: &mut impl FnMut(&Record) -> Take,
-        counters: &mut Counters,
-    ) {
+    pub(super) fn resume(&mut self, sink: &mut impl Sink, counters: &mut Counters) {
         if self.blocked {
             self.blocked = false;
             self.at_once = true;
@@ -178,7 +204,7 @@ impl Receiver {
     }
 
     /// Delivers frames that were waiting for the one before them.
-    fn deliver_kept(&mut self, sink: &mut impl FnMut(&Record) -> Take, counters: &mut Counters) {
+    fn deliver_kept(&mut self, sink: &mut impl Sink, counters: &mut Counters) {
         while self.kept > 0 {
             let index = self.index(self.next);
             let slot = &mut self.slots[index];
@@ -235,25 +261,36 @@ impl Receiver {
 /// Gives the records from offset `at` on to the sink, and the offset of the first that it did not
 /// take.
 #[inline]
-fn deliver(
-    frame: &[u8],
-    at: usize,
-    sink: &mut impl FnMut(&Record) -> Take,
-    counters: &mut Counters,
-) -> usize {
+fn deliver(frame: &[u8], at: usize, sink: &mut impl Sink, counters: &mut Counters) -> usize {
     let mut records = Records::new(frame, at);
     let mut at = at;
-    let mut put_off = false;
-    while let Some(record) = records.next() {
-        if sink(&record) == Take::Later {
-            put_off = true;
-            break;
+    loop {
+        let mut soon = ArrayVec::<_, FORESEEN>::new();
+        while !soon.is_full()
+            && let Some(item) = records.next_item()
+        {
+            if let Item::Record(record) = &item {
+                sink.foresee(record);
+            }
+            soon.push((item, records.offset()));
         }
-        counters.records_received += 1;
-        at = records.offset();
+        for (item, end) in &soon {
+            let (take, is_record) = match item {
+                Item::Record(record) => (sink.record(record), true),
+                Item::Packet(packet) => (sink.packet(packet), false),
+            };
+            if take == Take::Later {
+                return at;
+            }
+            counters.records_received += u64::from(is_record);
+            counters.packets_received += u64::from(!is_record);
+            at = *end;
+        }
+        if !soon.is_full() {
+            counters.records_unknown += u64::from(records.unknown());
+            return frame.len();
+        }
     }
-    counters.records_unknown += u64::from(records.unknown());
-    if put_off { at } else { frame.len() }
 }
 
 #[cfg(test)]

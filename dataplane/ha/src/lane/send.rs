@@ -2,14 +2,17 @@
 
 use super::recv::Receiver;
 use super::timing::Timing;
-use super::wire::{Ack, Head};
+use super::wire::Head;
 use super::{Counters, Event, LaneConfig};
-use crate::record::{self, Record};
+use crate::record::{self, Item, Record};
+
+mod acks;
+mod packets;
+
+pub use packets::Mark;
 
 /// How often a peer that does not answer is asked, milliseconds.
 const PROBE: u32 = 50;
-/// A frame is taken for lost when one that left so many datagrams later has arrived.
-const REORDERED: u64 = 4;
 /// Frames under way at once, whatever was lost.
 const MIN_FLIGHT: u32 = 16;
 
@@ -45,20 +48,25 @@ enum State {
 struct Slot {
     state: State,
     len: u16,
-    /// When it was last sent.
+    /// When it was first sent, and last.
+    since: u32,
     at: u32,
     /// Which datagram of the stream that was.
     order: u64,
     /// Whether it was sent once only, so that its acknowledgement tells the round trip.
     once: bool,
+    /// When the first packet was put in it that may have to be recalled.
+    packet: Option<u32>,
 }
 
 const EMPTY: Slot = Slot {
     state: State::Waiting,
     len: 0,
+    since: 0,
     at: 0,
     order: 0,
     once: true,
+    packet: None,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +105,11 @@ pub(super) struct Sender {
     timing: Timing,
     /// When the first frame became the first, or was first sent.
     progress: u32,
+    /// How long frames take to be acknowledged, be it that they are repeated: eight times that,
+    /// smoothed, milliseconds.
+    takes: u32,
+    /// When the oldest packet was put in that may not have arrived, or earlier.
+    oldest: Option<u32>,
     opened: bool,
     alone: Option<Alone>,
 }
@@ -124,6 +137,8 @@ impl Sender {
             flight: u32::MAX,
             timing: Timing::default(),
             progress: 0,
+            takes: 0,
+            oldest: None,
             opened: false,
             alone: None,
         }
@@ -136,7 +151,7 @@ impl Sender {
     }
 
     pub(super) fn restart(&mut self, counters: &mut Counters) {
-        self.timing = Timing::default();
+        (self.timing, self.takes) = (Timing::default(), 0);
         if self.phase == Phase::Open {
             self.stand_alone(Alone::Restarted, counters);
         } else {
@@ -198,11 +213,16 @@ impl Sender {
     /// Puts the record in the frame that is being filled, if there is room.
     #[inline]
     fn append(&mut self, record: &Record) -> bool {
+        self.append_by(|place| record::encode(record, place))
+    }
+
+    #[inline]
+    fn append_by(&mut self, encode: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let index = self.index(self.filling);
         let (start, end) = (index * self.capacity, index * self.capacity + self.room);
         let slot = &mut self.slots[index];
         let place = &mut self.bytes[start + usize::from(slot.len)..end];
-        let Some(len) = record::encode(record, place) else {
+        let Some(len) = encode(place) else {
             return false;
         };
         slot.len += len as u16;
@@ -237,8 +257,15 @@ impl Sender {
             let index = self.index(position);
             let start = index * self.capacity;
             let len = usize::from(self.slots[index].len);
-            let records = record::Records::new(&self.bytes[start..start + len], 0);
-            counters.records_lost += records.count() as u64;
+            let mut items = record::Records::new(&self.bytes[start..start + len], 0);
+            while let Some(item) = items.next_item() {
+                match item {
+                    Item::Record(_) => counters.records_lost += 1,
+                    Item::Packet(packet) => {
+                        counters.packets_lost += u64::from(!packet.recalled);
+                    }
+                }
+            }
             self.slots[index] = EMPTY;
             if position == self.filling {
                 break;
@@ -248,6 +275,7 @@ impl Sender {
         self.generation = self.generation.wrapping_add(1);
         (self.first, self.unsent, self.filling) = (0, 0, 0);
         (self.lost, self.look) = (0, 0);
+        self.oldest = None;
         self.flight = u32::MAX;
         self.slots[0] = EMPTY;
         self.phase = Phase::Asking { asked: None };
@@ -303,6 +331,9 @@ impl Sender {
         self.order += 1;
         let order = self.order;
         let slot = self.slot_mut(position);
+        if again.is_none() {
+            slot.since = now;
+        }
         slot.once = again.is_none();
         slot.state = State::Sent;
         slot.at = now;
@@ -394,79 +425,6 @@ impl Sender {
                 Some(self.timing.wait().saturating_sub(ago))
             }
             Phase::Open => None,
-        }
-    }
-
-    pub(super) fn acknowledged(&mut self, ack: &Ack, now: u32) {
-        if ack.generation != self.generation {
-            return;
-        }
-        if self.phase != Phase::Open {
-            self.phase = Phase::Open;
-            self.opened = true;
-            return;
-        }
-        let done = ack.next.wrapping_sub(self.first);
-        if done > self.unsent.wrapping_sub(self.first) {
-            // Older than the last one.
-            return;
-        }
-        for _ in 0..done {
-            self.arrive(self.first, now);
-            self.first = self.first.wrapping_add(1);
-        }
-        if done > 0 {
-            self.progress = now;
-            self.flight = self.flight.saturating_add(done);
-        }
-        let mut last = self.first;
-        for (word, &bits) in ack.words.iter().enumerate().take(usize::from(ack.len)) {
-            let mut bits = bits;
-            while bits != 0 {
-                let position = self
-                    .first
-                    .wrapping_add(word as u32 * 64 + bits.trailing_zeros());
-                bits &= bits - 1;
-                if position.wrapping_sub(self.first) >= self.unsent.wrapping_sub(self.first) {
-                    break;
-                }
-                self.arrive(position, now);
-                last = position;
-            }
-        }
-        self.find_gaps(last);
-    }
-
-    /// Notes that a frame has arrived.
-    fn arrive(&mut self, position: u32, now: u32) {
-        let slot = self.slot_mut(position);
-        let (state, order) = (slot.state, slot.order);
-        if state == State::Arrived {
-            return;
-        }
-        slot.state = State::Arrived;
-        let took = (state == State::Sent && slot.once).then(|| now.wrapping_sub(slot.at));
-        self.lost -= u32::from(state == State::Lost).min(self.lost);
-        self.arrived = self.arrived.max(order);
-        if let Some(took) = took {
-            self.timing.measure(took);
-        }
-    }
-
-    /// Takes frames before `last` for lost if later datagrams arrived.
-    fn find_gaps(&mut self, last: u32) {
-        let mut position = self.first;
-        while position != last {
-            let arrived = self.arrived;
-            let slot = self.slot_mut(position);
-            if slot.state == State::Sent && slot.order + REORDERED <= arrived {
-                slot.state = State::Lost;
-                self.lost += 1;
-                if position.wrapping_sub(self.first) < self.look.wrapping_sub(self.first) {
-                    self.look = position;
-                }
-            }
-            position = position.wrapping_add(1);
         }
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::testing::sessions;
 
+mod packets;
+
 /// Two lanes and what is between them.
 struct Pair {
     lanes: [Lane; 2],
@@ -61,7 +63,7 @@ impl Pair {
 
     fn deliver(&mut self, to: usize, datagram: &[u8]) -> Result<(), Refused> {
         let got = &mut self.got[to];
-        self.lanes[to].handle(&mut datagram.to_vec(), self.now, &mut |record| {
+        self.lanes[to].handle(&mut datagram.to_vec(), self.now, &mut |record: &Record| {
             got.push(number(record));
             Take::Taken
         })
@@ -354,4 +356,25 @@ fn numbers_wrap() {
     pair.run(50, |from, number| from == 1 || number != 3);
     assert_eq!(pair.got[1], (0..400).collect::<Vec<_>>());
     assert_eq!(pair.lanes[0].lag(), 0);
+}
+
+#[test]
+fn a_mark_is_passed_when_the_peer_has_what_was_pushed_before_it() {
+    let mut pair = Pair::open();
+    assert_eq!(pair.lanes[0].has_passed(pair.lanes[0].mark()), Some(true));
+    pair.lanes[0].push(&numbered(1)).expect("room");
+    let mark = pair.lanes[0].mark();
+    assert_eq!(pair.lanes[0].has_passed(mark), Some(false));
+    pair.run(5, |from, _| from != 0);
+    assert_eq!(pair.lanes[0].has_passed(mark), Some(false), "it was lost");
+    pair.lanes[0].push(&numbered(2)).expect("room");
+    pair.run(400, |_, _| true);
+    assert_eq!(pair.lanes[0].has_passed(mark), Some(true));
+    pair.lanes[0].push(&numbered(3)).expect("room");
+    let mark = pair.lanes[0].mark();
+    pair.run(1000, |_, _| false);
+    assert_eq!(pair.lanes[0].has_passed(mark), None, "it stands alone");
+    pair.run(1000, |_, _| true);
+    assert!(pair.lanes[0].is_open());
+    assert_eq!(pair.lanes[0].has_passed(mark), None, "another stream");
 }

@@ -1,11 +1,13 @@
 //! How long to wait for an acknowledgement: as RFC 6298 has it, but for its bounds.
 
-/// Bounds of the wait, and what it is before anything was measured, milliseconds.
+/// Bounds of the wait, and what it is before anything was measured, milliseconds. The longest is what may be
+/// tried twice before a lane gives up ([`super::LaneConfig::patience`]).
 const MIN: u32 = 6;
 const FIRST: u32 = 50;
-const MAX: u32 = 400;
-/// How often the wait is doubled at most.
-const DOUBLINGS: u32 = 4;
+const MAX: u32 = 480;
+/// How often the wait is doubled at most: from the shortest beyond the longest. Else a link whose round trip
+/// becomes longer would repeat every frame before its acknowledgement can come, and never find out.
+const DOUBLINGS: u32 = 7;
 
 /// Round trips, smoothed, and how often the wait was doubled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,5 +72,21 @@ mod tests {
         assert_eq!(timing.wait(), MAX);
         timing.measure(1000);
         assert!(timing.wait() > MAX, "a link may be longer than that");
+    }
+
+    #[test]
+    fn a_round_trip_that_becomes_much_longer_is_learned() {
+        let mut timing = Timing::default();
+        (0..50).for_each(|_| timing.measure(0));
+        // Nothing that was sent once is acknowledged before this wait is over.
+        let mut doublings = 0;
+        while timing.wait() <= 400 {
+            timing.double();
+            doublings += 1;
+            assert!(doublings < 10, "{timing:?}");
+        }
+        timing.measure(400);
+        (0..60).for_each(|_| timing.measure(400));
+        assert!((400..MAX).contains(&timing.wait()), "{timing:?}");
     }
 }

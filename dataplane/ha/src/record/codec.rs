@@ -4,15 +4,17 @@ use sluice_wire::{Family, V4, V6};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    ChangeRecord, ClientRecord, DIGEST_CHUNK, DeathRecord, Identity, MappingRecord, Progress,
-    Record, SessionRecord, Side, Stamp, address, octets,
+    ChangeRecord, ClientRecord, DIGEST_CHUNK, DeathRecord, Identity, MappingRecord, PacketRecord,
+    PointerRecord, Progress, Record, SessionRecord, Side, Stamp, address, octets, session,
 };
 use crate::bytes::{In, Out};
 
 /// Type, flags and length.
 const HEAD: usize = 4;
+/// Bytes of a session's record after [`HEAD`], but for its two pairs of addresses.
+const SESSION_BUT_ADDRS: usize = 8 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 4 + 2 * 12;
 /// Bytes of the longest record.
-pub const MAX_LEN: usize = 140;
+pub const MAX_LEN: usize = 148;
 
 /// Type numbers. Those of IPv6 are odd. 0 is never used.
 mod kind {
@@ -21,6 +23,7 @@ mod kind {
     pub(super) const DEATH: u8 = 6;
     pub(super) const CLIENT: u8 = 8;
     pub(super) const MAPPING: u8 = 10;
+    pub(super) const POINTER: u8 = 12;
     pub(super) const BULK_BEGIN: u8 = 16;
     pub(super) const BULK_END: u8 = 17;
     pub(super) const DIGEST: u8 = 18;
@@ -31,9 +34,21 @@ mod kind {
     pub(super) const V6: u8 = 1;
 }
 
+/// Flag of a pointer: the session has ended.
+const GONE: u8 = 1 << 0;
+
 /// Writes a record to the start of `buffer` and gives its length; `None` if it does not fit.
 #[inline]
 pub fn encode(record: &Record, buffer: &mut [u8]) -> Option<usize> {
+    // Where any record fits it takes no check whether a field does.
+    match buffer.first_chunk_mut::<MAX_LEN>() {
+        Some(all) => put(record, all),
+        None => put(record, buffer),
+    }
+}
+
+#[inline(always)]
+fn put(record: &Record, buffer: &mut [u8]) -> Option<usize> {
     let (head, body) = buffer.split_first_chunk_mut::<HEAD>()?;
     let mut out = Out::new(body);
     let kind = put_body(record, &mut out);
@@ -43,7 +58,7 @@ pub fn encode(record: &Record, buffer: &mut [u8]) -> Option<usize> {
     Some(len)
 }
 
-#[inline]
+#[inline(always)]
 fn put_body(record: &Record, out: &mut Out<'_>) -> u8 {
     match record {
         Record::Session4(record) => put_session(record, out),
@@ -52,6 +67,8 @@ fn put_body(record: &Record, out: &mut Out<'_>) -> u8 {
         Record::Change6(record) => put_change(record, out),
         Record::Death4(record) => put_death(record, out),
         Record::Death6(record) => put_death(record, out),
+        Record::Pointer4(record) => put_pointer(record, out),
+        Record::Pointer6(record) => put_pointer(record, out),
         Record::Client(record) => put_client(record, out),
         Record::Mapping(record) => put_mapping(record, out),
         Record::BulkBegin { round } => {
@@ -95,7 +112,7 @@ const fn of<F: Family>(kind: u8) -> u8 {
 }
 
 /// Stamp, protocol, state, flags and original flow: what all records of a session begin with.
-#[inline]
+#[inline(always)]
 fn put_start<F: Family>(
     out: &mut Out<'_>,
     stamp: Stamp,
@@ -110,7 +127,7 @@ fn put_start<F: Family>(
     out.u32(identity.zone);
 }
 
-#[inline]
+#[inline(always)]
 fn put_progress(out: &mut Out<'_>, progress: &Progress) {
     out.u32(progress.timeout_left);
     for side in &progress.sides {
@@ -121,7 +138,7 @@ fn put_progress(out: &mut Out<'_>, progress: &Progress) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn put_session<F: Family>(record: &SessionRecord<F>, out: &mut Out<'_>) -> u8 {
     let state = record.progress.state;
     put_start(out, record.stamp, &record.identity, state, record.flags);
@@ -132,6 +149,9 @@ fn put_session<F: Family>(record: &SessionRecord<F>, out: &mut Out<'_>) -> u8 {
     out.u64(record.server);
     out.u32(record.age);
     put_progress(out, &record.progress);
+    if record.flags & session::WATCHED != 0 {
+        record.shifts.iter().for_each(|&shift| out.u32(shift));
+    }
     of::<F>(kind::SESSION)
 }
 
@@ -154,6 +174,16 @@ fn put_death<F: Family>(record: &DeathRecord<F>, out: &mut Out<'_>) -> u8 {
     of::<F>(kind::DEATH)
 }
 
+#[inline]
+fn put_pointer<F: Family>(record: &PointerRecord<F>, out: &mut Out<'_>) -> u8 {
+    let flags = if record.is_gone { GONE } else { 0 };
+    put_start(out, record.stamp, &record.identity, 0, flags);
+    out.raw(record.new_addrs.as_bytes());
+    out.put(record.new_ports.to_ne_bytes());
+    out.u32(record.reply_zone);
+    of::<F>(kind::POINTER)
+}
+
 fn put_client(record: &ClientRecord, out: &mut Out<'_>) -> u8 {
     out.u64(record.service);
     out.u64(record.server);
@@ -174,15 +204,28 @@ fn put_mapping(record: &MappingRecord, out: &mut Out<'_>) -> u8 {
     kind::MAPPING | u8::from(record.internal.0.is_ipv6())
 }
 
+/// What a frame is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A record.
+    Record(Record),
+    /// A packet that is to be sent on.
+    Packet(PacketRecord<'a>),
+}
+
 /// Reads the record that `bytes` begin with, and says how long it is. `None` for a type that is not
 /// known, or a record that is too short for its type: skip it. The outer `None`: the length makes no
 /// sense, and nothing after it can be read.
 #[inline]
-pub fn decode(bytes: &[u8]) -> Option<(Option<Record>, usize)> {
+pub fn decode(bytes: &[u8]) -> Option<(Option<Item<'_>>, usize)> {
     let &[kind, _, high, low] = bytes.first_chunk::<HEAD>()?;
     let len = usize::from(u16::from_be_bytes([high, low]));
     let body = bytes.get(HEAD..len)?;
-    Some((get_body(kind, In(body)), len))
+    let item = match get_body(kind, In(body)) {
+        Some(record) => Some(Item::Record(record)),
+        None => PacketRecord::decode(kind, body).map(Item::Packet),
+    };
+    Some((item, len))
 }
 
 #[inline]
@@ -190,6 +233,7 @@ fn get_body(kind: u8, mut input: In<'_>) -> Option<Record> {
     const SESSION6: u8 = kind::SESSION | kind::V6;
     const CHANGE6: u8 = kind::CHANGE | kind::V6;
     const DEATH6: u8 = kind::DEATH | kind::V6;
+    const POINTER6: u8 = kind::POINTER | kind::V6;
     const CLIENT6: u8 = kind::CLIENT | kind::V6;
     const MAPPING6: u8 = kind::MAPPING | kind::V6;
     let input = &mut input;
@@ -200,6 +244,8 @@ fn get_body(kind: u8, mut input: In<'_>) -> Option<Record> {
         CHANGE6 => Record::Change6(get_change::<V6>(input)?),
         kind::DEATH => Record::Death4(get_death::<V4>(input)?),
         DEATH6 => Record::Death6(get_death::<V6>(input)?),
+        kind::POINTER => Record::Pointer4(get_pointer::<V4>(input)?),
+        POINTER6 => Record::Pointer6(get_pointer::<V6>(input)?),
         kind::CLIENT => Record::Client(get_client(input, false)?),
         CLIENT6 => Record::Client(get_client(input, true)?),
         kind::MAPPING => Record::Mapping(get_mapping(input, false)?),
@@ -274,7 +320,16 @@ fn get_progress(input: &mut In<'_>, state: u8) -> Option<Progress> {
 
 #[inline]
 fn get_session<F: Family>(input: &mut In<'_>) -> Option<SessionRecord<F>> {
+    // All of it is there, so that it takes no check whether a field is.
+    let len = 2 * size_of::<F::Addrs>() + SESSION_BUT_ADDRS;
+    let (whole, more) = input.0.split_at_checked(len)?;
+    let input = &mut In(whole);
     let (stamp, identity, state, flags) = get_start::<F>(input)?;
+    let mut shifts = [0; 2];
+    if flags & session::WATCHED != 0 {
+        let more = &mut In(more);
+        shifts = [more.u32()?, more.u32()?];
+    }
     Some(SessionRecord {
         stamp,
         identity,
@@ -286,6 +341,7 @@ fn get_session<F: Family>(input: &mut In<'_>) -> Option<SessionRecord<F>> {
         flags,
         age: input.u32()?,
         progress: get_progress(input, state)?,
+        shifts,
     })
 }
 
@@ -303,6 +359,19 @@ fn get_change<F: Family>(input: &mut In<'_>) -> Option<ChangeRecord<F>> {
 fn get_death<F: Family>(input: &mut In<'_>) -> Option<DeathRecord<F>> {
     let (stamp, identity, ..) = get_start::<F>(input)?;
     Some(DeathRecord { stamp, identity })
+}
+
+#[inline]
+fn get_pointer<F: Family>(input: &mut In<'_>) -> Option<PointerRecord<F>> {
+    let (stamp, identity, _, flags) = get_start::<F>(input)?;
+    Some(PointerRecord {
+        stamp,
+        identity,
+        new_addrs: get_addrs::<F>(input)?,
+        new_ports: u32::from_ne_bytes(input.take()?),
+        reply_zone: input.u32()?,
+        is_gone: flags & GONE != 0,
+    })
 }
 
 fn get_client(input: &mut In<'_>, is_v6: bool) -> Option<ClientRecord> {
@@ -357,25 +426,36 @@ impl<'a> Records<'a> {
     pub fn unknown(&self) -> u32 {
         self.unknown
     }
+
+    /// The next record or packet.
+    #[inline]
+    pub fn next_item(&mut self) -> Option<Item<'a>> {
+        loop {
+            let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+            let Some((item, len)) = decode(rest) else {
+                self.at = self.bytes.len();
+                self.unknown = self.unknown.saturating_add(1);
+                return None;
+            };
+            self.at += len;
+            if item.is_some() {
+                return item;
+            }
+            self.unknown = self.unknown.saturating_add(1);
+        }
+    }
 }
 
+/// Records alone.
 impl Iterator for Records<'_> {
     type Item = Record;
 
     #[inline]
     fn next(&mut self) -> Option<Record> {
         loop {
-            let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-            let Some((record, len)) = decode(rest) else {
-                self.at = self.bytes.len();
-                self.unknown = self.unknown.saturating_add(1);
-                return None;
-            };
-            self.at += len;
-            if record.is_some() {
-                return record;
+            if let Item::Record(record) = self.next_item()? {
+                return Some(record);
             }
-            self.unknown = self.unknown.saturating_add(1);
         }
     }
 }

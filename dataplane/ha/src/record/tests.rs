@@ -58,6 +58,7 @@ fn session<F: Family>(src: IpAddr, dst: IpAddr, new_src: IpAddr) -> SessionRecor
         flags: session::CLAMP_MSS,
         age: 0x0e0e_0e0e,
         progress: PROGRESS,
+        shifts: [0; 2],
     }
 }
 
@@ -70,7 +71,10 @@ fn encoded(record: &Record) -> Vec<u8> {
 
 fn agree(record: Record, bytes: &[u8]) {
     assert_eq!(encoded(&record), bytes);
-    assert_eq!(decode(bytes), Some((Some(record), bytes.len())));
+    assert_eq!(
+        decode(bytes),
+        Some((Some(Item::Record(record)), bytes.len()))
+    );
 }
 
 #[rustfmt::skip]
@@ -101,14 +105,30 @@ fn an_ipv4_session_is_these_bytes() {
 }
 
 #[test]
-fn an_ipv6_session_is_the_longest_record() {
-    let record = Record::Session6(session(CLIENT6, SERVER6, SERVER6));
+fn a_control_connection_of_ipv6_is_the_longest_record() {
+    let mut told = session::<V6>(CLIENT6, SERVER6, SERVER6);
+    told.flags |= session::WATCHED;
+    told.shifts = [5, (-3_i32).cast_unsigned()];
+    let record = Record::Session6(told);
     let bytes = encoded(&record);
     assert_eq!(bytes.len(), MAX_LEN);
+    assert_eq!(bytes[140..], [0, 0, 0, 5, 0xff, 0xff, 0xff, 0xfd]);
+    assert_eq!(decode(&bytes), Some((Some(Item::Record(record)), MAX_LEN)));
+    // Without the numbers it says nothing that can be used.
+    let mut short = bytes[..140].to_vec();
+    short[3] = 140;
+    assert!(!matches!(decode(&short), Some((Some(_), _))));
+}
+
+#[test]
+fn an_ipv6_session_has_140_bytes() {
+    let record = Record::Session6(session(CLIENT6, SERVER6, SERVER6));
+    let bytes = encoded(&record);
+    assert_eq!(bytes.len(), 140);
     assert_eq!(bytes[..4], [3, 0, 0, 140]);
     assert_eq!(bytes[12..16], [0x20, 0x01, 0x0d, 0xb8]);
     assert_eq!(bytes[112..], PROGRESS_BYTES);
-    assert_eq!(decode(&bytes), Some((Some(record), MAX_LEN)));
+    assert_eq!(decode(&bytes), Some((Some(Item::Record(record)), 140)));
 }
 
 #[rustfmt::skip]
@@ -138,6 +158,30 @@ fn change_and_death_are_these_bytes() {
         progress: PROGRESS,
     });
     agree(record, &change);
+}
+
+#[test]
+fn a_pointer_is_these_bytes() {
+    #[rustfmt::skip]
+    let mut bytes = [
+        12, 0, 0, 44,
+        1, 2, 3, 4, 9, 6, 0, 0,
+        192, 0, 2, 1, 198, 51, 100, 2,
+        0x12, 0x34, 0x01, 0xbb,
+        0xa0, 0xa1, 0xa2, 0xa3,
+        203, 0, 113, 3, 198, 51, 100, 2,
+        0x43, 0x21, 0x01, 0xbb,
+        0xb0, 0xb1, 0xb2, 0xb3,
+    ];
+    let mut pointer = PointerRecord::to(&session::<V4>(CLIENT, SERVER, POOL));
+    agree(Record::Pointer4(pointer), &bytes);
+    (pointer.is_gone, bytes[11]) = (true, 1);
+    agree(Record::Pointer4(pointer), &bytes);
+    let pointer = PointerRecord::to(&session::<V6>(CLIENT6, SERVER6, SERVER6));
+    let bytes = encoded(&Record::Pointer6(pointer));
+    assert_eq!(bytes[..4], [13, 0, 0, 92]);
+    let item = Item::Record(Record::Pointer6(pointer));
+    assert_eq!(decode(&bytes), Some((Some(item), 92)));
 }
 
 #[test]

@@ -97,6 +97,7 @@ pub(crate) fn session(number: u32, entry: &Entry) -> Record {
         flags: 0,
         age: 1,
         progress: progress(entry.value),
+        shifts: [0; 2],
     })
 }
 

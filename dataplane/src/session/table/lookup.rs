@@ -82,6 +82,14 @@ impl<F: Family> Table<F> {
         self.lookup(key, hash)
     }
 
+    /// The flow that was guessed, if the guess still holds. `None` says nothing: ask [`Self::confirm`].
+    #[inline(always)]
+    pub fn guess(&self, candidate: Candidate, key: &Key<F::Addrs>) -> Option<(FlowRef, &Flow<F>)> {
+        let at = FlowRef::new(candidate.0);
+        let flow = self.flow(at).filter(|flow| flow.matches(key));
+        flow.map(|flow| (at, flow))
+    }
+
     /// The direction of the flow that was guessed and both flows of its session, writable but for
     /// their keys, if the guess still holds. `None` says nothing: ask [`Self::confirm`].
     #[inline(always)]

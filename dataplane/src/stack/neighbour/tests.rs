@@ -51,6 +51,34 @@ fn state(table: &Neighbours, last: u8, now: u32) -> Option<State> {
         .map(|listed| listed.state)
 }
 
+/// Others are forgotten about as soon as nobody refers to them.
+#[test]
+fn who_is_sought_is_asked_for_though_nobody_refers_to_it() {
+    let mut table = table(4);
+    assert_eq!(table.seek(PORT, addr(1), 0), Reach::Wait);
+    assert_eq!(ticked(&mut table, 0), [ask(1, None)]);
+    assert_eq!(ticked(&mut table, 1000), [ask(1, None)], "again");
+    table.learn(&heard(1, A, How::Reply), 1001);
+    assert_eq!(table.seek(PORT, addr(1), 1002), Reach::At(A));
+    assert_eq!(ticked(&mut table, 1002), []);
+    // When it was not heard of for long it is asked whether it is still there.
+    let later = 3_600_000;
+    assert_eq!(table.seek(PORT, addr(1), later), Reach::At(A));
+    assert_eq!(ticked(&mut table, later), [ask(1, Some(A))]);
+    // Who does not answer has failed.
+    assert_eq!(table.seek(PORT, addr(2), later), Reach::Wait);
+    for ms in [1, 1001, 2001] {
+        let asked = ticked(&mut table, later + ms);
+        assert!(asked.contains(&ask(2, None)), "{asked:?}");
+    }
+    assert_eq!(state(&table, 2, later + 3000), Some(State::Incomplete));
+    ticked(&mut table, later + 3001);
+    assert_eq!(state(&table, 2, later + 3001), Some(State::Failed));
+    let other = table.resolve(PORT, addr(3), later).unwrap();
+    table.release(other);
+    assert!(!ticked(&mut table, later + 3002).contains(&ask(3, None)));
+}
+
 #[test]
 fn who_does_not_answer_three_times_has_failed_for_a_while() {
     let mut table = table(4);

@@ -1,6 +1,9 @@
 //! Asking for neighbours, again and again, until they answer or it is in vain.
 
-use super::{Action, NeighbourId, Neighbours, State};
+use std::net::IpAddr;
+
+use super::{Action, NeighbourId, Neighbours, Reach, State};
+use crate::snapshot::PortId;
 
 impl Neighbours {
     /// Runs timers, looking at no more than `budget` entries and wanting no more than so many actions.
@@ -29,12 +32,12 @@ impl Neighbours {
         match entry.state {
             // Was answered, or its port is gone.
             State::Reachable | State::Stale | State::Static | State::Failed => return false,
-            State::Incomplete if entry.references == 0 => {
+            State::Incomplete if entry.references == 0 && !entry.sought => {
                 entry.state = State::Failed;
                 entry.at = now;
                 return false;
             }
-            State::Probe if entry.references == 0 => {
+            State::Probe if entry.references == 0 && !entry.sought => {
                 entry.state = State::Stale;
                 return false;
             }
@@ -69,10 +72,23 @@ impl Neighbours {
     /// Takes note that an entry left `active`.
     fn retire(&mut self, id: u16) {
         let entry = &mut self.entries[usize::from(id)];
-        entry.active = false;
+        (entry.active, entry.sought) = (false, false);
         if entry.references == 0 && !entry.listed {
             self.free.push(id);
         }
+    }
+
+    /// The MAC address of a neighbour that nobody refers to: for a single packet, or for later. It is
+    /// asked for like others.
+    pub fn seek(&mut self, port: PortId, addr: IpAddr, now: u32) -> Reach {
+        let Ok(id) = self.resolve(port, addr, now) else {
+            return Reach::Unreachable;
+        };
+        let reach = self.used(id, now);
+        let entry = &mut self.entries[usize::from(id.0)];
+        entry.sought = matches!(entry.state, State::Incomplete | State::Probe);
+        self.release(id);
+        reach
     }
 
     /// Starts asking, at the next tick.

@@ -7,7 +7,7 @@ use sluice_ha::lane::Take;
 use sluice_ha::record::{ClientRecord, Record};
 
 use super::super::Worker;
-use super::Origin;
+use super::passed::Heard;
 use crate::io::Io;
 use crate::lb::persistence;
 use crate::snapshot::ServerId;
@@ -38,12 +38,12 @@ impl<I: Io> Worker<I> {
         }))
     }
 
-    /// The peer gave a client to a server. It is remembered on the worker that decides for the client.
+    /// Another node gave a client to a server. It is remembered on the worker that decides for the client.
     pub(super) fn client_told(
         &mut self,
         record: &Record,
         told: &ClientRecord,
-        (from, passed): (Origin, bool),
+        from: Heard,
     ) -> Take {
         let snapshot = &self.snapshot;
         let names = snapshot.shared_names.as_ref();
@@ -64,13 +64,11 @@ impl<I: Io> Worker<I> {
         };
         let hash = self.balancer.affinity(vs, told.network).unwrap_or(0);
         let decider = (hash % u64::from(self.rings.workers())) as u16;
-        if decider != self.id && !passed {
+        if decider != self.id && !from.passed {
             return self.pass_record(decider, record, from);
         }
-        let wins = self
-            .ha
-            .as_ref()
-            .is_some_and(|ha| ha.parts.peer < ha.parts.node);
+        let node = self.ha.as_ref().map_or(0, |ha| ha.parts.node);
+        let wins = self.node_at(from.of.seat).is_some_and(|peer| peer < node);
         let time = (self.now, told.timeout_left);
         self.balancer.remember(vs, told.network, server, time, wins);
         Take::Taken

@@ -1,9 +1,9 @@
-//! The digest in operation: proof that the peer's copies are what this node has, and repair of what
+//! The digest in operation: proof that the other nodes' copies are what this one has, and repair of what
 //! is not.
 //!
 //! Every worker keeps two kinds of sums: of its own sessions as they were last told of, and of the
-//! replicas that it keeps, by the lane that they were told on. A worker puts the first into its lane
-//! once a second. At the other end the replicas of one lane lie on several workers; the one that
+//! replicas that it keeps, by the node and lane that they were told by. A worker puts the first into
+//! its lanes once a second. At the other end the replicas of one lane lie on several workers; the one that
 //! hears the lane asks all of them by the rings that took the records there, so each answers for the
 //! same place in the stream.
 //!
@@ -12,16 +12,17 @@
 use sluice_ha::bulk::{Scope, Sweep};
 use sluice_ha::digest::{BUCKETS, CHUNKS, Place};
 use sluice_ha::record::{DIGEST_CHUNK, MAX_LEN, Record, Records, Stamp, encode};
-use sluice_ha::{Digest, bulk, digest};
+use sluice_ha::{Digest, NodeSet, bulk};
 use sluice_wire::{Family, V4, V6};
 
 use super::super::Worker;
 use super::super::tables::PerFamily;
+use super::pointers::POINTED;
 use super::{Ha, Origin};
-use crate::handoff::Message;
+use crate::handoff::{LaneOf, Message, Seat};
 use crate::io::{Frame, Io};
 use crate::published::WorkerCounter;
-use crate::session::flow::Flow;
+use crate::session::flow::{Flow, Session};
 use crate::session::table::SessionId;
 
 /// How often a digest is told, milliseconds.
@@ -31,8 +32,6 @@ const INTERVAL_MS: u32 = 1000;
 const PATIENCE_MS: u32 = 60_000;
 /// Table entries that a sweep looks at per poll.
 const SLICE: u32 = 256;
-/// Sweeps that can wait.
-const SWEEPS: usize = 16;
 
 /// Workers that have not answered yet, and what is left of the sums after those that have.
 #[derive(Clone, Copy, Default)]
@@ -133,10 +132,10 @@ impl Heard {
     }
 }
 
-/// A sweep under way: replicas of this lane that the peer no longer has.
+/// A sweep under way: replicas of this lane that its node no longer has.
 #[derive(Clone, Copy)]
-struct Sweeping {
-    lane: u8,
+pub(super) struct Sweeping {
+    pub(super) of: LaneOf,
     sweep: Sweep,
     /// What is looked at, and from where on.
     at: (Stage, u32),
@@ -147,45 +146,8 @@ struct Sweeping {
 enum Stage {
     V4,
     V6,
+    Pointers,
     Mappings,
-}
-
-/// Sums and sweeps of one worker.
-pub(super) struct Sums {
-    /// Of our own sessions.
-    own: Digest,
-    /// Of replicas, by lane.
-    theirs: Vec<Digest>,
-    teller: digest::Teller,
-    told_at: u32,
-    sweeps: arrayvec::ArrayVec<Sweeping, SWEEPS>,
-}
-
-impl Sums {
-    pub(super) fn new(lanes: u16, now: u32) -> Self {
-        Self {
-            own: Digest::default(),
-            theirs: vec![Digest::default(); usize::from(lanes)],
-            teller: digest::Teller::default(),
-            told_at: now,
-            sweeps: arrayvec::ArrayVec::new(),
-        }
-    }
-
-    /// The peer's sessions of a former boot are no longer told of.
-    pub(super) fn forget_theirs(&mut self) {
-        self.theirs.iter_mut().for_each(Digest::clear);
-        self.sweeps.clear();
-    }
-
-    /// The lane has opened: everything will be told, and the digest after that.
-    pub(super) fn reopen(&mut self) {
-        self.teller = digest::Teller::default();
-    }
-
-    fn is_sweeping(&self, lane: u8) -> bool {
-        self.sweeps.iter().any(|sweeping| sweeping.lane == lane)
-    }
 }
 
 /// Where the session with this original flow is counted.
@@ -193,65 +155,110 @@ pub(super) fn place_of<F: Family>(original: &Flow<F>) -> Place {
     Place::of_tuple::<F>(&original.addrs, original.ports, original.proto)
 }
 
+/// What a session's pointers are counted under: that of the opener's tuple, and that of the replies'.
+pub(super) fn pointed<F: Family>(session: &Session<F>) -> [Place; 2] {
+    let [original, reply] = session.flows.each_ref().map(place_of);
+    [original, reply.within_bucket(original.bucket())]
+}
+
 impl Ha {
-    /// One of our sessions is told of as `now`, and was before as `before` (0: it was not).
+    /// One of our sessions is told of as `now`, and was before as `before` (0: it was not). `holders`
+    /// have a copy of it.
     #[inline]
-    pub(super) fn count_own(&mut self, place: Place, before: u32, now: u32) {
+    pub(super) fn count_own<F: Family>(
+        &mut self,
+        session: &Session<F>,
+        holders: NodeSet,
+        before: u32,
+        now: u32,
+    ) {
         let owner = self.parts.node;
-        if before != 0 {
-            let version = before;
-            self.sums.own.remove(place, Stamp { version, owner });
+        let stamp = |version| Stamp { version, owner };
+        if !self.backs_up() {
+            let place = place_of(&session.flows[0]);
+            if before != 0 {
+                self.own.remove(place, stamp(before));
+            }
+            if now != 0 {
+                self.own.add(place, stamp(now));
+            }
+            return;
         }
-        if now != 0 {
-            let version = now;
-            self.sums.own.add(place, Stamp { version, owner });
+        let pointers = pointed(session);
+        match (before, now) {
+            (0, 0) => return,
+            (0, _) => {
+                for place in pointers {
+                    self.own.add(place, stamp(POINTED));
+                }
+                self.told += 1;
+            }
+            (_, 0) => {
+                for place in pointers {
+                    self.own.remove(place, stamp(POINTED));
+                }
+                self.told = self.told.saturating_sub(1);
+            }
+            _ => {}
+        }
+        for peer in self.peers.iter_mut().filter(|peer| holders.has(peer.id)) {
+            if before != 0 {
+                peer.discount_held(pointers, stamp(before));
+            }
+            if now != 0 {
+                peer.count_held(pointers, stamp(now));
+            }
         }
     }
 
-    /// A replica is there as the peer told of it.
+    /// A replica is there as its owner told of it.
     pub(super) fn count_replica(&mut self, place: Place, version: u32, origin: Origin) {
-        let owner = self.parts.peer;
-        if let Some(digest) = self.digest_of(origin) {
+        if let Some((digest, owner)) = self.digest_of(origin) {
             digest.add(place, Stamp { version, owner });
         }
     }
 
     /// It is no longer.
     pub(super) fn discount_replica(&mut self, place: Place, version: u32, origin: Origin) {
-        let owner = self.parts.peer;
-        if let Some(digest) = self.digest_of(origin) {
+        if let Some((digest, owner)) = self.digest_of(origin) {
             digest.remove(place, Stamp { version, owner });
         }
     }
 
-    fn digest_of(&mut self, origin: Origin) -> Option<&mut Digest> {
-        if origin.meeting != Origin::meeting(self.meeting) {
-            return None;
-        }
-        self.sums.theirs.get_mut(usize::from(origin.lane))
+    /// Where replicas from there are counted, and whose they are. Those of a former boot of their owner
+    /// are not.
+    fn digest_of(&mut self, origin: Origin) -> Option<(&mut Digest, u8)> {
+        let seat = self.teller_of(origin)?;
+        let peer = self.peers.get_mut(usize::from(seat.0))?;
+        let digest = peer.theirs.get_mut(usize::from(origin.lane))?;
+        Some((digest, peer.id))
     }
 
-    /// What is known of a lane that this worker hears.
-    pub(super) fn heard(&mut self, lane: u8) -> Option<&mut Heard> {
-        let at = usize::from(lane) / usize::from(self.workers.max(1));
-        self.heard.get_mut(at)
+    /// What is known of what was told on a lane.
+    fn theirs(&self, of: LaneOf) -> Option<&Digest> {
+        let peer = self.peers.get(usize::from(of.seat.0))?;
+        peer.theirs.get(usize::from(of.lane))
+    }
+
+    fn is_sweeping(&self, of: LaneOf) -> bool {
+        self.sweeps.iter().any(|sweeping| sweeping.of == of)
     }
 }
 
 impl<I: Io> Worker<I> {
-    /// Part of the peer's digest, as it was at this place of its stream.
-    pub(super) fn digest_told(&mut self, lane: u8, first: u16, sums: &[u64; DIGEST_CHUNK]) {
+    /// Part of another node's digest, as it was at this place of its stream.
+    pub(super) fn digest_told(&mut self, of: LaneOf, first: u16, sums: &[u64; DIGEST_CHUNK]) {
         let (workers, me, now) = (self.rings.workers(), self.id, self.now);
         let chunk = usize::from(first) / DIGEST_CHUNK % CHUNKS;
         let Some(ha) = &mut self.ha else { return };
-        if ha.sums.is_sweeping(lane) {
+        if ha.is_sweeping(of) {
             return;
         }
-        let ours = match ha.sums.theirs.get(usize::from(lane)) {
+        let ours = match ha.theirs(of) {
             Some(digest) => digest.sums(first),
             None => return,
         };
-        let Some(heard) = ha.heard(lane).filter(|heard| heard.rounds.is_complete()) else {
+        let Some(heard) = ha.heard(of).filter(|heard| heard.rounds.is_complete()) else {
             return;
         };
         let mut left = *sums;
@@ -272,7 +279,7 @@ impl<I: Io> Worker<I> {
             let _ = self.rings.push(
                 worker,
                 Message::HaSumsWanted {
-                    lane,
+                    of,
                     first,
                     number,
                     by: me,
@@ -282,12 +289,10 @@ impl<I: Io> Worker<I> {
     }
 
     /// Another worker wants our part of the replicas' sums. None is given that is about to change.
-    pub(in super::super) fn sums_wanted(&mut self, lane: u8, first: u16, number: u8, by: u16) {
+    pub(in super::super) fn sums_wanted(&mut self, of: LaneOf, first: u16, number: u8, by: u16) {
         let from = self.id;
-        let Some(ha) = self.ha.as_ref().filter(|ha| !ha.sums.is_sweeping(lane)) else {
-            return;
-        };
-        let Some(digest) = ha.sums.theirs.get(usize::from(lane)) else {
+        let ha = self.ha.as_ref().filter(|ha| !ha.is_sweeping(of));
+        let Some(digest) = ha.and_then(|ha| ha.theirs(of)) else {
             return;
         };
         let record = Record::Digest {
@@ -305,7 +310,7 @@ impl<I: Io> Worker<I> {
         {
             let answer = Message::HaSums {
                 frame,
-                lane,
+                of,
                 number,
                 from,
             };
@@ -317,7 +322,7 @@ impl<I: Io> Worker<I> {
     pub(in super::super) fn sums_heard(
         &mut self,
         frame: &I::Frame,
-        lane: u8,
+        of: LaneOf,
         number: u8,
         from: u16,
     ) {
@@ -326,7 +331,7 @@ impl<I: Io> Worker<I> {
             return;
         };
         let chunk = usize::from(first) / DIGEST_CHUNK % CHUNKS;
-        let Some(heard) = self.ha.as_mut().and_then(|ha| ha.heard(lane)) else {
+        let Some(heard) = self.ha.as_mut().and_then(|ha| ha.heard(of)) else {
             return;
         };
         let question = &mut heard.questions[chunk];
@@ -343,40 +348,45 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// The peer has something else under one bucket of our digest.
-    pub(super) fn repair_wanted(&mut self, lane: u8, bucket: u16) {
-        let is_own = lane == self.id as u8;
-        if let Some(ha) = self.ha.as_mut().filter(|_| is_own) {
+    /// Another node has something else under one bucket of our digest.
+    pub(super) fn repair_wanted(&mut self, of: LaneOf, bucket: u16) {
+        let is_own = of.lane == self.id as u8;
+        let peer = self.ha.as_mut().and_then(|ha| ha.peer(of));
+        if let Some(peer) = peer.filter(|_| is_own) {
+            peer.telling.rounds.repair(bucket);
             self.counters.count(WorkerCounter::HaRepairs);
-            ha.telling.rounds.repair(bucket);
         }
     }
 
-    /// Puts into the streams what is due: our digest, and the wish for what differs from the peer's.
-    pub(super) fn tell_digest(&mut self) {
+    /// Puts into the streams to a node what is due: our digest, and the wish for what differs from its
+    /// own.
+    pub(super) fn tell_digest(&mut self, seat: Seat) {
         let now = self.now;
-        let Some(ha) = &mut self.ha else { return };
-        let telling = &ha.telling;
-        if telling.complete
-            && ha.sums.teller.is_done()
-            && now.wrapping_sub(ha.sums.told_at) >= INTERVAL_MS
+        let Some(ha) = self.ha.as_deref_mut() else {
+            return;
+        };
+        let Some(peer) = ha.peers.get_mut(usize::from(seat.0)) else {
+            return;
+        };
+        if peer.telling.complete
+            && peer.teller.is_done()
+            && now.wrapping_sub(peer.digest_told) >= INTERVAL_MS
         {
-            ha.sums.told_at = now;
-            ha.sums.teller.start();
+            peer.digest_told = now;
+            peer.teller.start();
         }
-        for at in 0..ha.lanes.len() {
-            let Some(lane) = ha.lanes[at].as_mut().filter(|lane| lane.is_open()) else {
+        for (at, (lane, heard)) in peer.lanes.iter_mut().zip(&mut peer.heard).enumerate() {
+            let Some(lane) = lane.as_mut().filter(|lane| lane.is_open()) else {
                 continue;
             };
-            if at == 0 && !ha.sums.teller.is_done() {
-                ha.busy = true;
-                ha.sums.teller.poll(lane, &ha.sums.own);
+            if at == 0 && !peer.teller.is_done() {
+                peer.busy = true;
+                peer.teller.poll(lane, [&ha.own, &peer.held]);
             }
-            let heard = &mut ha.heard[at];
             while let Some(bucket) = heard.next_wanted().filter(|_| lane.has_room()) {
                 heard.wanted[usize::from(bucket) / 64] &= !(1 << (bucket % 64));
                 let _ = lane.push(&Record::RepairRequest { bucket });
-                ha.busy = true;
+                peer.busy = true;
             }
         }
     }
@@ -385,15 +395,15 @@ impl<I: Io> Worker<I> {
 /// Sweeps: what the peer no longer has.
 impl<I: Io> Worker<I> {
     /// A round of a lane's sender has ended: what it did not tell of is gone.
-    pub(in super::super) fn sweep_lane(&mut self, lane: u8, sweep: Sweep) {
+    pub(in super::super) fn sweep_lane(&mut self, of: LaneOf, sweep: Sweep) {
         let Some(ha) = &mut self.ha else { return };
-        let sweeps = &mut ha.sums.sweeps;
+        let sweeps = &mut ha.sweeps;
         if sweep.scope == Scope::All {
-            sweeps.retain(|sweeping| sweeping.lane != lane);
+            sweeps.retain(|sweeping| sweeping.of != of);
         }
         // Without room what should go stays, and the next digest finds it.
         let _ = sweeps.try_push(Sweeping {
-            lane,
+            of,
             sweep,
             at: (Stage::V4, 0),
         });
@@ -402,36 +412,39 @@ impl<I: Io> Worker<I> {
     /// Goes on with sweeps.
     pub(super) fn sweep_some(&mut self) {
         let Some(ha) = &self.ha else { return };
-        let Some(&sweeping) = ha.sums.sweeps.first() else {
+        let Some(&sweeping) = ha.sweeps.first() else {
             return;
         };
         let (stage, from) = sweeping.at;
         let next = match stage {
             Stage::V4 => self.sweep_in::<V4>(&sweeping, from),
             Stage::V6 => self.sweep_in::<V6>(&sweeping, from),
+            Stage::Pointers => self.sweep_pointers(sweeping.of, sweeping.sweep, from),
             // They are told in whole rounds only.
             Stage::Mappings if sweeping.sweep.scope == Scope::All => {
-                self.sweep_mappings((sweeping.lane, sweeping.sweep.mark), from)
+                self.sweep_mappings(sweeping.of, sweeping.sweep.mark, from)
             }
             Stage::Mappings => None,
         };
         let next = match (stage, next) {
             (_, Some(from)) => Some((stage, from)),
             (Stage::V4, None) => Some((Stage::V6, 0)),
-            (Stage::V6, None) => Some((Stage::Mappings, 0)),
+            (Stage::V6, None) => Some((Stage::Pointers, 0)),
+            (Stage::Pointers, None) => Some((Stage::Mappings, 0)),
             (Stage::Mappings, None) => None,
         };
         let Some(ha) = &mut self.ha else { return };
-        match (next, ha.sums.sweeps.first_mut()) {
+        match (next, ha.sweeps.first_mut()) {
             (Some(next), Some(first)) => first.at = next,
-            (None, Some(_)) => drop(ha.sums.sweeps.remove(0)),
+            (None, Some(_)) => drop(ha.sweeps.remove(0)),
             (_, None) => {}
         }
     }
 
     fn sweep_in<F: PerFamily>(&mut self, sweeping: &Sweeping, from: u32) -> Option<u32> {
-        let meeting = Origin::meeting(self.ha.as_ref().map_or(0, |ha| ha.meeting));
-        let Sweeping { lane, sweep, .. } = *sweeping;
+        let Sweeping { of, sweep, .. } = *sweeping;
+        let meeting = self.meeting_of(of);
+        let lane = of.lane;
         let mut gone = arrayvec::ArrayVec::<SessionId, { SLICE as usize }>::new();
         let next = F::table(&self.tables).scan(from, SLICE, |id, session, cold| {
             let origin = Origin::unpack(cold.extra);

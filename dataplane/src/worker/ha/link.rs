@@ -1,19 +1,19 @@
 //! The HA link: who is there, what it says, and what is said to it.
 //!
 //! Datagrams of a lane go to the worker that has the lane, all others to worker 0, which tells the
-//! rest when the peer comes and goes (`pulse`).
+//! rest when another node comes and goes (`pulse`).
 
 use sluice_ha::frame::{CONTROL_LANE, ETHERTYPE, peek};
 use sluice_ha::heartbeat::Path;
-use sluice_ha::lane;
 use sluice_ha::record::Record;
+use sluice_ha::{digest, lane};
 use sluice_wire::MacAddr;
 
 use super::super::Worker;
-use super::tell::Telling;
-use super::{ETHERNET, Ha, Peer, SILENT};
+use super::inline::Hearing;
+use super::{ETHERNET, SILENT};
 use crate::counters::DropReason;
-use crate::handoff::{Message, PeerUp};
+use crate::handoff::{LaneOf, Message, Seat};
 use crate::io::{Frame, Io, RxBurst};
 use crate::mailbox::{Event, HaEvent};
 use crate::published::WorkerCounter;
@@ -29,15 +29,22 @@ impl<I: Io> Worker<I> {
         if self.egress.taps.are_there() {
             return self.ha_burst_captured(frames);
         }
-        for frame in frames.drain(..) {
+        if self.ha.as_ref().is_some_and(|ha| ha.tunnel.is_some()) {
+            self.open_tunnels(frames);
+        }
+        self.corrected_burst(frames);
+    }
+
+    /// Works on a frame as the device of the HA link delivered it.
+    pub(in super::super) fn ha_arrived(&mut self, frame: I::Frame) {
+        if let Some(frame) = self.open_tunnel(frame) {
             self.ha_frame(frame);
         }
     }
 
     /// Works on a frame of the HA link.
     pub(in super::super) fn ha_frame(&mut self, frame: I::Frame) {
-        let head = frame.bytes().get(ETHERNET - 2..ETHERNET);
-        if head == Some(&ETHERTYPE.to_be_bytes()) {
+        if is_datagram(frame.bytes()) {
             self.ha_datagram(frame);
         } else {
             self.take_corrected(frame);
@@ -48,9 +55,12 @@ impl<I: Io> Worker<I> {
     #[cold]
     pub(in super::super) fn ha_datagram(&mut self, mut frame: I::Frame) {
         let header = frame.bytes().get(ETHERNET..).map(peek);
-        let Some(Ok(header)) = header else {
+        let (Some(Ok(header)), Some(ha)) = (header, &self.ha) else {
             return self.counters.drop(DropReason::HaRefused);
         };
+        if header.to != ha.parts.node {
+            return self.drop_not_ours(&frame);
+        }
         let workers = self.rings.workers();
         let to = match header.lane {
             CONTROL_LANE => 0,
@@ -62,15 +72,29 @@ impl<I: Io> Worker<I> {
                 Err(_) => self.counters.drop(DropReason::HandoffFull),
             };
         }
-        let accepted = match header.lane {
-            CONTROL_LANE => self.hear_control(&mut frame, ETHERNET, header.kind, Path::HaLink),
-            lane => self.hear_lane(lane, &mut frame),
+        let accepted = match (header.lane, ha.seat_of(header.from)) {
+            (_, None) => false,
+            (CONTROL_LANE, Some(seat)) => {
+                let by = (seat, Path::HaLink);
+                self.hear_control(&mut frame, ETHERNET, header.kind, by)
+            }
+            (lane, Some(seat)) => self.hear_lane(LaneOf { seat, lane }, &mut frame),
         };
         if accepted {
             self.counters.count(WorkerCounter::Consumed);
         } else {
             self.counters.drop(DropReason::HaRefused);
         }
+    }
+
+    /// A datagram for another node: a greeting or a heartbeat that is sent to all, or one that has no
+    /// business here.
+    pub(super) fn drop_not_ours(&mut self, frame: &I::Frame) {
+        let group = frame.bytes().first().is_some_and(|first| first & 1 != 0);
+        self.counters.drop(match group {
+            true => DropReason::Multicast,
+            false => DropReason::HaRefused,
+        });
     }
 
     /// Tells all other workers. False if one's ring is full.
@@ -82,65 +106,17 @@ impl<I: Io> Worker<I> {
         all
     }
 
-    /// The peer can be reached by the HA link.
-    pub(in super::super) fn peer_up(&mut self, up: &PeerUp) {
-        let Some(ha) = &mut self.ha else { return };
-        ha.lives = true;
-        ha.agreed = Some(up.session);
-        ha.peer = Some(Peer {
-            session: up.session,
-            mac: up.mac,
-            yields: up.yields,
-        });
-        if ha.session == Some(up.session.id) {
-            return;
-        }
-        ha.session = Some(up.session.id);
-        ha.codec.associate(&up.session);
-        if ha.boot != Some(up.session.peer_boot) {
-            ha.settled |= ha.boot.is_none() && ha.waiting.is_none();
-            // What it knew before is gone, and what it knows now has not been told.
-            ha.boot = Some(up.session.peer_boot);
-            ha.meeting += 1;
-            ha.met = self.now;
-            (ha.told, ha.applied) = (0, 0);
-            ha.applied_by.fill(0);
-            ha.telling = Telling::default();
-            ha.sums.forget_theirs();
-            let now = self.now;
-            ha.heard.iter_mut().for_each(|heard| heard.restart(now));
-        }
-        ha.lanes
-            .iter_mut()
-            .flatten()
-            .filter(|lane| lane.id() < up.session.lanes)
-            .for_each(|lane| lane.associate(&up.session));
-        ha.busy = true;
-    }
-
-    /// The peer is dead, or (`lives`) cannot be reached by the HA link.
-    pub(in super::super) fn peer_down(&mut self, lives: bool) {
-        if let Some(ha) = &mut self.ha {
-            if ha.peer.take().is_some() {
-                ha.waiting = Some(self.now);
-            }
-            ha.lives = lives;
-        }
-    }
-
-    /// Records of the peer. False if the datagram was refused.
-    fn hear_lane(&mut self, id: u8, frame: &mut I::Frame) -> bool {
-        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.take_lane(id)) else {
+    /// Records of another node. False if the datagram was refused.
+    fn hear_lane(&mut self, of: LaneOf, frame: &mut I::Frame) -> bool {
+        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.take_lane(of)) else {
             return false;
         };
         let now = self.now;
         let datagram = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
-        let accepted = lane.handle(datagram, now, &mut |record| {
-            self.counters.count(WorkerCounter::HaRecordsReceived);
-            self.apply(id, record, None)
-        });
+        let mut hearing = Hearing { worker: self, of };
+        let accepted = lane.handle(datagram, now, &mut hearing);
         if let Some(ha) = &mut self.ha {
-            ha.put_lane(lane);
+            ha.put_lane(of, lane);
         }
         accepted.is_ok()
     }
@@ -162,55 +138,91 @@ impl<I: Io> Worker<I> {
             ha.polled = now;
             ha.forget_times(now);
         }
-        self.resume_lanes();
+        for seat in self.seats() {
+            self.resume_lanes(seat);
+        }
         self.confirm_told();
         self.sweep_some();
-        self.bulk_some();
-        self.tell_digest();
-        let Some(ha) = &mut self.ha else { return };
-        let busy = std::mem::take(&mut ha.busy);
-        for at in 0..ha.lanes.len() {
-            self.flush_lane(at, busy);
+        for seat in self.seats() {
+            self.give_back(seat);
+            self.recall_some(seat);
+            self.bulk_some(seat);
+            self.tell_digest(seat);
+        }
+        self.refill_some();
+        for seat in self.seats() {
+            self.flush_lanes(seat);
         }
     }
 
+    /// All other nodes' places.
+    pub(super) fn seats(&self) -> impl Iterator<Item = Seat> + use<I> {
+        let count = self.ha.as_ref().map_or(0, |ha| ha.peers.len());
+        (0..count as u8).map(Seat)
+    }
+
     /// Offers again what found no room in another worker's ring.
-    fn resume_lanes(&mut self) {
-        let Some(ha) = &self.ha else { return };
-        let mut lanes = ha.lanes.iter();
-        let blocked = lanes.position(|lane| lane.as_ref().is_some_and(|lane| lane.is_blocked()));
-        let Some(at) = blocked else { return };
-        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.lanes[at].take()) else {
+    fn resume_lanes(&mut self, seat: Seat) {
+        let peer = self
+            .ha
+            .as_ref()
+            .and_then(|ha| ha.peers.get(usize::from(seat.0)));
+        let Some(peer) = peer else { return };
+        let mut lanes = peer.lanes.iter().flatten();
+        let Some(lane) = lanes.find(|lane| lane.is_blocked()).map(|lane| lane.id()) else {
             return;
         };
-        let id = lane.id();
-        lane.resume(&mut |record| self.apply(id, record, None));
+        let of = LaneOf { seat, lane };
+        let Some(mut lane) = self.ha.as_mut().and_then(|ha| ha.take_lane(of)) else {
+            return;
+        };
+        let mut hearing = Hearing { worker: self, of };
+        lane.resume(&mut hearing);
         if let Some(ha) = &mut self.ha {
-            ha.put_lane(lane);
+            ha.put_lane(of, lane);
+        }
+    }
+
+    fn flush_lanes(&mut self, seat: Seat) {
+        let peers = self.ha.as_mut().map(|ha| &mut ha.peers);
+        let Some(peer) = peers.and_then(|peers| peers.get_mut(usize::from(seat.0))) else {
+            return;
+        };
+        let busy = std::mem::take(&mut peer.busy);
+        let lanes = peer.lanes.len();
+        for at in 0..lanes {
+            self.flush_lane(seat, at, busy);
         }
     }
 
     /// Sends what a lane has to send, and hears what has become of it.
-    fn flush_lane(&mut self, at: usize, busy: bool) {
+    fn flush_lane(&mut self, seat: Seat, at: usize, busy: bool) {
         let now = self.now;
         for _ in 0..DATAGRAMS {
             let Some(ha) = &mut self.ha else { return };
-            let Some(lane) = ha.lanes.get_mut(at).and_then(Option::as_mut) else {
+            let Some(peer) = ha.peers.get_mut(usize::from(seat.0)) else {
+                return;
+            };
+            let Some(lane) = peer.lanes.get_mut(at).and_then(Option::as_mut) else {
                 return;
             };
             let mut alone = None;
             while let Some(event) = lane.poll_event() {
                 match event {
                     lane::Event::Open if at == 0 => {
-                        ha.telling.begin();
-                        ha.sums.reopen();
+                        peer.telling.begin();
+                        // Everything will be told, and the digest after that.
+                        peer.teller = digest::Teller::default();
                         alone = Some(false);
                     }
                     lane::Event::Alone(_) if at == 0 => {
-                        ha.telling.stop();
+                        peer.telling.stop();
+                        let lost = lane.counters().packets_lost;
+                        let before = std::mem::replace(&mut peer.packets_lost, lost);
+                        self.counters.add(WorkerCounter::InlineLost, lost - before);
                         alone = Some(true);
                     }
-                    lane::Event::PeerRestarted => ha.heard[at].restart(now),
+                    lane::Event::PeerRestarted => peer.heard[at].restart(now),
                     // Nobody here speaks on this lane, and that is all there is to tell on it.
                     lane::Event::Open => {
                         let _ = lane.push(&Record::BulkEnd {
@@ -223,18 +235,25 @@ impl<I: Io> Worker<I> {
             }
             let due = busy || lane.poll_timeout(now) == Some(0);
             if let Some(alone) = alone {
-                let worker = self.id;
-                self.tell(Event::Ha(HaEvent::Alone { worker, alone }));
+                let (worker, node) = (self.id, peer.id);
+                self.tell(Event::Ha(HaEvent::Alone {
+                    node,
+                    worker,
+                    alone,
+                }));
             }
             if !due {
                 return;
             }
             let Some(ha) = &mut self.ha else { return };
-            let Some(lane) = ha.lanes.get_mut(at).and_then(Option::as_mut) else {
+            let Some(peer) = ha.peers.get_mut(usize::from(seat.0)) else {
                 return;
             };
-            let (device, mac) = (ha.parts.device, ha.parts.mac);
-            let Some(to) = ha.peer.as_ref().map(|peer| peer.mac) else {
+            let Some(lane) = peer.lanes.get_mut(at).and_then(Option::as_mut) else {
+                return;
+            };
+            let mac = ha.parts.mac;
+            let Some(to) = peer.link.as_ref().map(|link| link.mac) else {
                 return;
             };
             let Some(mut frame) = self.io.alloc() else {
@@ -249,25 +268,16 @@ impl<I: Io> Worker<I> {
                 .and_then(|buffer| lane.poll_transmit(now, buffer));
             let Some(len) = written else { return };
             if frame_to(&mut frame, to, mac, len) {
-                self.originate(frame, device);
+                self.send_ha(frame, seat, true);
             }
         }
     }
 }
 
-impl Ha {
-    fn take_lane(&mut self, id: u8) -> Option<Box<sluice_ha::Lane>> {
-        let at = usize::from(id) / usize::from(self.workers.max(1));
-        self.busy = true;
-        self.lanes.get_mut(at)?.take()
-    }
-
-    fn put_lane(&mut self, lane: Box<sluice_ha::Lane>) {
-        let at = usize::from(lane.id()) / usize::from(self.workers.max(1));
-        if let Some(place) = self.lanes.get_mut(at) {
-            *place = Some(lane);
-        }
-    }
+/// Whether a frame of the HA link is of its protocol.
+#[inline]
+pub(super) fn is_datagram(frame: &[u8]) -> bool {
+    frame.get(ETHERNET - 2..ETHERNET) == Some(&ETHERTYPE.to_be_bytes())
 }
 
 /// Puts an Ethernet header before `len` bytes, and cuts the frame after them.

@@ -1,26 +1,32 @@
-//! Endpoint-independent mappings, shared with the other appliance.
+//! Endpoint-independent mappings, shared with other appliances.
 //!
-//! A mapping has one owner, as a session has. Every worker of the other node has a copy: packets that
+//! A mapping has one owner, as a session has. Every worker of the other nodes has a copy: packets that
 //! would open a session by it go to the owner, and no port of it is given away. When the owner is dead
-//! the worker that decides for the internal endpoint adopts the mapping with the first packet that
-//! asks for it, and keeps it when the owner comes back. Replicas of its sessions lie on that worker,
-//! so they find it there when they are taken over.
+//! it falls to one of the living nodes, and there the worker that decides for the internal endpoint
+//! adopts it with the first packet that asks for it, and keeps it when the owner comes back. Replicas
+//! of its sessions lie on that worker and fall to the same node, so they find it there when they are
+//! taken over.
 
 use std::net::IpAddr;
 
 use sluice_ha::bulk::{Next, Scope};
+use sluice_ha::correct::Turn;
+use sluice_ha::digest::Place;
 use sluice_ha::lane::Take;
-use sluice_ha::record::{MappingRecord, Record, SessionRecord, Stamp, session};
-use sluice_wire::{Family, Tuple};
+use sluice_ha::record::{Identity, MappingRecord, Record, SessionRecord, Stamp, session};
+use sluice_wire::{Family, Tuple, V4, V6};
 
 use super::super::Worker;
 use super::super::open::Refusal;
-use super::{Correction, Ha, Origin};
-use crate::handoff::Why;
+use super::digest::place_of;
+use super::passed::Heard;
+use super::{Correction, Errand, Ha, Origin, is_mapped};
+use crate::handoff::{LaneOf, Seat, Why};
 use crate::io::Io;
-use crate::nat::mapping::{self, Mapping, MappingId, Told};
+use crate::nat::mapping::{self, Copied, Mapping, MappingId, Told};
 use crate::nat::rules::{Filtering, Mapping as Kind};
 use crate::published::WorkerCounter;
+use crate::session::flow::{Cold, Session};
 
 /// Where a copy comes from whose mapping is on another worker of this node.
 const OURS: u32 = u32::MAX;
@@ -32,12 +38,47 @@ const SLICE: u32 = 256;
 type End = (IpAddr, u16);
 
 impl Ha {
-    /// Whether nobody has the mapping any more that a copy is of.
-    fn is_orphaned(&self, origin: u32) -> bool {
-        let at = Origin::unpack(origin);
-        let present = at.meeting == Origin::meeting(self.meeting);
-        origin != OURS && !(present && (self.peer.is_some() || self.lives))
+    /// Whether nobody has what a copy is of any more.
+    pub(super) fn is_orphaned(&self, origin: u32) -> bool {
+        if origin == OURS {
+            return false;
+        }
+        let teller = self.teller_of(Origin::unpack(origin));
+        let peer = teller.and_then(|seat| self.peers.get(usize::from(seat.0)));
+        peer.is_none_or(|peer| peer.link.is_none() && !peer.lives)
     }
+
+    /// The other node that decides about what a mapping says that a copy is of; `None` if this one does.
+    fn decider(&self, copy: Copied, mapping: u64) -> Option<Seat> {
+        if copy.origin == OURS {
+            return None;
+        }
+        let origin = Origin::unpack(copy.origin);
+        match self.keeper_of(origin) {
+            None if self.is_orphaned(copy.origin) || self.owner_of(origin).is_some() => {
+                self.heir(mapping)
+            }
+            keeper => keeper,
+        }
+    }
+}
+
+/// What a replica falls to a node by. All sessions of a mapping fall to where that does.
+pub(super) fn heir_hash<F: Family>(session: &Session<F>, cold: &Cold) -> u64 {
+    let [original, _] = &session.flows;
+    if !is_mapped(session, cold) {
+        return place_of(original).hash();
+    }
+    let (internal, _) = ends(&original.arrives(), &original.leaves());
+    hash_of_mapping(original.proto, internal)
+}
+
+fn hash_of_mapping(proto: u8, (address, port): End) -> u64 {
+    let place = match address {
+        IpAddr::V4(_) => Place::of_tuple::<V4>(&V4::pack(address, address), port.into(), proto),
+        IpAddr::V6(_) => Place::of_tuple::<V6>(&V6::pack(address, address), port.into(), proto),
+    };
+    place.hash()
 }
 
 impl<I: Io> Worker<I> {
@@ -64,10 +105,20 @@ impl<I: Io> Worker<I> {
         if told.flags & session::MAPPED == 0 {
             return None;
         }
-        let arrives = tuple::<F>(told.identity.addrs, told.identity.ports, told);
-        let leaves = tuple::<F>(told.new_addrs, told.new_ports, told);
-        let (internal, external) = ends(&arrives, &leaves);
-        self.decider_of(arrives.proto, internal, external.0)
+        self.decider_between::<F>(&told.identity, (told.new_addrs, told.new_ports))
+    }
+
+    /// The worker that a session with this identity, which leaves with these addresses and ports, lies on
+    /// if an endpoint-independent mapping has it.
+    pub(super) fn decider_between<F: Family>(
+        &self,
+        identity: &Identity<F>,
+        (addrs, ports): (F::Addrs, u32),
+    ) -> Option<u16> {
+        let proto = identity.proto;
+        let arrives = tuple::<F>(identity.addrs, identity.ports, proto);
+        let (internal, external) = ends(&arrives, &tuple::<F>(addrs, ports, proto));
+        self.decider_of(proto, internal, external.0)
     }
 
     /// Who decides about a session by a mapping or copy that is known here: an error if it is another
@@ -88,9 +139,14 @@ impl<I: Io> Worker<I> {
             return Ok(());
         };
         let Some(copy) = copy else { return Ok(()) };
-        let lives = |ha: &Ha| copy.origin != OURS && ha.is_kept(Origin::unpack(copy.origin));
-        if self.ha.as_deref().is_some_and(lives) {
-            return Err(Refusal::Correct(Correction::Port));
+        let mapping = hash_of_mapping(proto, internal);
+        let ha = self.ha.as_deref();
+        if let Some(to) = ha.and_then(|ha| ha.decider(copy, mapping)) {
+            return Err(Refusal::Correct(Errand {
+                why: Correction::Port,
+                to,
+                turn: Turn::Owner,
+            }));
         }
         match self.decider_of(proto, internal, external.0) {
             Some(decider) if decider != self.id && why < Why::Affinity => {
@@ -134,19 +190,28 @@ impl<I: Io> Worker<I> {
     /// room for it forgets it in time.
     fn tell_workers(&mut self, record: &Record) {
         let me = self.id;
+        let nobody = Heard {
+            of: LaneOf {
+                seat: Seat(0),
+                lane: 0,
+            },
+            origin: Origin::default(),
+            passed: false,
+            judged: false,
+        };
         for worker in (0..self.rings.workers()).filter(|&worker| worker != me) {
-            let _ = self.pass_record(worker, record, Origin::default());
+            let _ = self.pass_record(worker, record, nobody);
         }
     }
 
-    /// The peer, or another worker, tells of a mapping.
+    /// Another node, or another worker, tells of a mapping.
     pub(super) fn mapping_told(
         &mut self,
         record: &Record,
         told: &MappingRecord,
-        (from, passed): (Origin, bool),
+        from: Heard,
     ) -> Take {
-        if !passed {
+        if !from.passed {
             let me = self.id;
             for worker in (0..self.rings.workers()).filter(|&worker| worker != me) {
                 if self.pass_record(worker, record, from) == Take::Later {
@@ -192,7 +257,7 @@ impl<I: Io> Worker<I> {
                 _ => Filtering::EndpointDependent,
             },
             version: told.stamp.version,
-            origin: if is_ours { OURS } else { from.pack() },
+            origin: if is_ours { OURS } else { from.origin.pack() },
         });
         if kept.is_err() {
             self.counters.count(WorkerCounter::HaRecordsLost);
@@ -213,10 +278,10 @@ impl<I: Io> Worker<I> {
         };
         if let Some(copy) = mapping.copy {
             let (proto, internal, external) = (mapping.proto, mapping.internal, mapping.external);
-            let orphan = self
-                .ha
-                .as_ref()
-                .is_some_and(|ha| ha.is_orphaned(copy.origin));
+            let hash = hash_of_mapping(proto, internal);
+            let falls_here =
+                |ha: &Ha| ha.is_orphaned(copy.origin) && ha.decider(copy, hash).is_none();
+            let orphan = self.ha.as_deref().is_some_and(falls_here);
             if !orphan || self.decider_of(proto, internal, external.0) != Some(self.id) {
                 return Next::Nothing;
             }
@@ -246,9 +311,9 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Goes on with a sweep of copies that the peer told no more of. Gives where to go on.
-    pub(super) fn sweep_mappings(&mut self, (lane, mark): (u8, u16), from: u32) -> Option<u32> {
-        let meeting = Origin::meeting(self.ha.as_ref().map_or(0, |ha| ha.meeting));
+    /// Goes on with a sweep of copies that a node told no more of. Gives where to go on.
+    pub(super) fn sweep_mappings(&mut self, of: LaneOf, mark: u16, from: u32) -> Option<u32> {
+        let meeting = self.meeting_of(of);
         for place in from..from + SLICE {
             let Some((id, mapping)) = self.mappings.at(place)? else {
                 continue;
@@ -258,7 +323,7 @@ impl<I: Io> Worker<I> {
             };
             let origin = Origin::unpack(copy.origin);
             let is_older = mark.wrapping_sub(origin.mark).cast_signed() > 0;
-            let is_here = (origin.lane, origin.meeting) == (lane, meeting);
+            let is_here = (origin.lane, origin.meeting) == (of.lane, meeting);
             if is_here && is_older && mapping.sessions == 0 {
                 self.mappings.forget(id);
                 self.counters.count(WorkerCounter::HaSwept);
@@ -322,11 +387,11 @@ fn record(owner: u8, mapping: &Mapping, timeout_left: u32) -> Record {
     })
 }
 
-fn tuple<F: Family>(addrs: F::Addrs, ports: u32, told: &SessionRecord<F>) -> Tuple {
+fn tuple<F: Family>(addrs: F::Addrs, ports: u32, proto: u8) -> Tuple {
     let key = sluice_wire::Key {
         addrs,
         ports,
-        proto: told.identity.proto,
+        proto,
         zone: 0,
         zero: 0,
     };

@@ -1,27 +1,21 @@
-//! Whether the other appliance lives, and by which ways: greetings and heartbeats on the HA link and on
-//! a data port, the *witness*.
+//! Whether other appliances live, and by which ways: greetings and heartbeats on the HA link and on a
+//! data port, the *witness*.
 //!
 //! Worker 0 speaks for all, once a millisecond, and tells the others when something changes. Silence on
 //! the HA link alone is a broken cable: records and corrected packets have no way then, and roles go by
 //! the witness. Silence on both is taken for a dead node.
 
-use sluice_ha::Association;
 use sluice_ha::frame::{ETHERTYPE, Kind};
-use sluice_ha::heartbeat::{Event as Beat, Heartbeat, Intervals, Path};
-use sluice_ha::hello::{self, Node, Zones, capability};
-use sluice_ha::roles::Roles;
-use sluice_ha::seal::{Keyring, PreShared};
-use sluice_ha::{LaneConfig, roles};
+use sluice_ha::heartbeat::{Event as Beat, Path};
+use sluice_ha::hello;
 use sluice_wire::{MacAddr, ethernet};
 
 use super::super::Worker;
 use super::link::frame_to;
-use super::probe::Probes;
-use super::roles::{Announcer, slots};
-use super::{ETHERNET, HELLO, HaParts};
+use super::voice::{Reach, Speaker, Voice, node};
+use super::{ETHERNET, HELLO, Peer};
 use crate::counters::DropReason;
-use crate::groups::{GroupId, GroupSet};
-use crate::handoff::{Message, PeerUp};
+use crate::handoff::{Message, PeerUp, Seat};
 use crate::io::{DeviceId, Frame, Io};
 use crate::mailbox::{Event, HaEvent};
 use crate::published::WorkerCounter;
@@ -30,141 +24,6 @@ use crate::stack::ether;
 
 /// Whom heartbeats on a data port are sent to: a locally administered group that nobody else is in.
 const GROUP: MacAddr = MacAddr([0x03, 0x53, 0x4c, 0x48, 0x41, 0x01]);
-/// How long a node that hears nobody after its start waits for one that lives, milliseconds: links
-/// take their time to come up.
-const PATIENCE: u32 = 3000;
-
-/// How far the peer can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Reach {
-    /// It is not heard at all.
-    #[default]
-    Dead,
-    /// It is heard, but not by the HA link, or it is about to stop.
-    Lives,
-    /// By the HA link.
-    Linked,
-}
-
-/// What worker 0 does for all.
-pub(super) struct Speaker {
-    pub(super) association: Association,
-    pub(super) heartbeat: Heartbeat,
-    /// When the session began.
-    since: u32,
-    /// When this node started.
-    born: u32,
-    /// The peer was heard since.
-    met: bool,
-    reach: Reach,
-    /// The peer is worse off than this node, which takes its sessions over.
-    yields: bool,
-    pub(super) roles: Roles,
-    /// This node has been told everything once, so it may hold groups.
-    pub(super) ready: bool,
-    /// Groups that this node holds; and when it let others go last, by their place.
-    pub(super) held: GroupSet,
-    pub(super) let_go: [Option<u32>; roles::MAX_GROUPS],
-    /// Some workers have not been told which groups are held.
-    pub(super) untold: bool,
-    pub(super) announcer: Announcer,
-    pub(super) probes: Probes,
-    /// How the peer was when control was told of it last.
-    pub(super) told: u64,
-    /// A worker has not heard how the peer can be reached.
-    spread: bool,
-}
-
-impl Speaker {
-    pub(super) fn new(
-        parts: &HaParts,
-        workers: u16,
-        zones: &[u32],
-        config: &LaneConfig,
-        now: u32,
-    ) -> Self {
-        let me = node(parts, workers, zones, config);
-        let shared = |secret: [u8; 32]| PreShared {
-            id: key_id(&secret),
-            secret,
-        };
-        let keyring = Keyring::Sealed {
-            current: shared(parts.key),
-            also: parts.next_key.map(shared),
-        };
-        let dead = parts.heartbeat_ms * parts.dead_after;
-        Self {
-            association: Association::new(me, parts.peer, keyring, parts.seed),
-            heartbeat: Heartbeat::new(Intervals {
-                send: parts.heartbeat_ms,
-                dead,
-            }),
-            since: now,
-            born: now,
-            met: false,
-            reach: Reach::Dead,
-            yields: false,
-            roles: Roles::new(&roles::Config {
-                me: parts.node,
-                groups: slots(&[]).to_vec(),
-                dead,
-                start: PATIENCE,
-            }),
-            ready: false,
-            held: GroupSet::default(),
-            let_go: [None; roles::MAX_GROUPS],
-            untold: false,
-            announcer: Announcer::default(),
-            probes: Probes::new(now),
-            told: 0,
-            spread: true,
-        }
-    }
-
-    /// Whether it is settled who is there, so that this node may take groups.
-    pub(super) fn has_listened(&mut self, now: u32) -> bool {
-        self.met |= self.heartbeat.is_up();
-        self.met || now.wrapping_sub(self.born) >= PATIENCE
-    }
-
-    /// Groups that a node says it holds, as long as it is heard.
-    pub(super) fn held_by(&self, node: u8) -> GroupSet {
-        let mut set = GroupSet::default();
-        for slot in 0..roles::MAX_GROUPS {
-            let holds = self.heartbeat.is_up() && self.roles.peer_holds(node, slot);
-            set.set(GroupId::of_slot(slot), holds);
-        }
-        set
-    }
-
-    /// Bits: 1 the HA link works, 2 the witness does.
-    pub(super) fn paths(&self) -> u64 {
-        let bit = |path, bit| if self.heartbeat.works(path) { bit } else { 0 };
-        bit(Path::HaLink, 1) | bit(Path::Witness, 2)
-    }
-}
-
-/// What this node says of itself.
-pub(super) fn node(parts: &HaParts, workers: u16, zones: &[u32], config: &LaneConfig) -> Node {
-    Node {
-        id: parts.node,
-        boot: parts.boot,
-        workers: workers as u8,
-        capabilities: capability::RECORDS | capability::CORRECTION | capability::ROLES,
-        window: config.reorder,
-        mtu: parts.mtu,
-        config: 0,
-        zones: Zones::new(zones.iter().copied()),
-    }
-}
-
-/// The number that a key goes by on the wire: both nodes must find the same, whichever place it has in
-/// their configuration. One of 255 pairs of keys has the same; then only the current one is used.
-fn key_id(secret: &[u8; 32]) -> u8 {
-    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    (sluice_ha::name::hash32(&text) % 255) as u8 + 1
-}
-
 impl<I: Io> Worker<I> {
     /// A greeting or a heartbeat, that begins at `at` in the frame. False if it was refused.
     pub(super) fn hear_control(
@@ -172,42 +31,47 @@ impl<I: Io> Worker<I> {
         frame: &mut I::Frame,
         at: usize,
         kind: Kind,
-        path: Path,
+        (seat, path): (Seat, Path),
     ) -> bool {
         let now = self.now;
-        let Some(ha) = &mut self.ha else { return false };
-        let Some(speaker) = &mut ha.speaker else {
+        let Some((peer, voice)) = self.voice(seat) else {
             return false;
         };
         let sender = ether::sender(frame.bytes());
         let datagram = frame.bytes_mut().get_mut(at..).unwrap_or_default();
         let event = if kind == Kind::Hello {
-            speaker.association.handle(datagram, now)
+            voice.association.handle(datagram, now)
         } else {
-            let heard = speaker.heartbeat.handle(path, datagram, now);
+            let heard = voice.heartbeat.handle(path, datagram, now);
             heard.map(|()| None)
         };
         let Ok(event) = event else { return false };
-        if path == Path::HaLink && sender.is_some() {
-            ha.last_mac = sender;
+        // A greeting may have been recorded, unless it answers to ours.
+        let is_fresh = kind != Kind::Hello || matches!(event, Some(hello::Event::Session(_)));
+        if path == Path::HaLink && is_fresh && sender.is_some() {
+            peer.last_mac = sender;
         }
-        let known = ha.last_mac;
+        let (node, known) = (peer.id, peer.last_mac);
         match event {
             Some(hello::Event::Session(session)) => {
-                speaker.heartbeat.associate(&session);
-                speaker.since = now;
-                let by_link = path == Path::HaLink || speaker.reach == Reach::Linked;
+                voice.heartbeat.associate(&session);
+                voice.since = now;
+                let by_link = path == Path::HaLink || voice.reach == Reach::Linked;
                 if let Some(mac) = known.filter(|_| by_link) {
-                    speaker.reach = Reach::Linked;
-                    let (session, yields) = (*session, speaker.yields);
-                    self.peer_linked(&PeerUp {
-                        session,
+                    voice.reach = Reach::Linked;
+                    let up = PeerUp {
+                        session: *session,
                         mac,
-                        yields,
-                    });
+                        yields: voice.yields,
+                    };
+                    if !session.same_config {
+                        self.tell(Event::Ha(HaEvent::Differs { node }));
+                    }
+                    self.peer_linked(seat, &up);
                 }
             }
             Some(hello::Event::NoCommonVersion { theirs }) => self.tell(Event::PeerVersion {
+                node,
                 oldest: theirs.0,
                 newest: theirs.1,
             }),
@@ -258,11 +122,19 @@ impl<I: Io> Worker<I> {
     /// A heartbeat that came by a data port.
     pub(in super::super) fn hear_witness(&mut self, mut frame: I::Frame, at: usize) {
         let header = frame.bytes().get(at..).map(sluice_ha::frame::peek);
-        let Some(Ok(header)) = header else {
+        let (Some(Ok(header)), Some(ha)) = (header, &self.ha) else {
             return self.counters.drop(DropReason::HaRefused);
         };
+        if header.to != ha.parts.node {
+            return self.drop_not_ours(&frame);
+        }
         let is_control = header.lane == sluice_ha::frame::CONTROL_LANE;
-        if is_control && self.hear_control(&mut frame, at, header.kind, Path::Witness) {
+        let seat = ha.seat_of(header.from).filter(|_| is_control);
+        let heard = seat.is_some_and(|seat| {
+            let by = (seat, Path::Witness);
+            self.hear_control(&mut frame, at, header.kind, by)
+        });
+        if heard {
             self.counters.count(WorkerCounter::Consumed);
         } else {
             self.counters.drop(DropReason::HaRefused);
@@ -272,36 +144,41 @@ impl<I: Io> Worker<I> {
     /// Once a millisecond, on worker 0.
     pub(in super::super) fn ha_tick(&mut self) {
         if self.ha.as_ref().is_some_and(|ha| ha.speaker.is_some()) {
-            self.follow_peer();
+            for seat in self.seats() {
+                self.follow_peer(seat);
+            }
             self.follow_roles();
             self.probe_gateways();
-            self.speak();
+            self.tunnel_tick();
+            for seat in self.seats() {
+                self.speak(seat);
+            }
         }
     }
 
     /// Sends what is due.
-    fn speak(&mut self) {
+    fn speak(&mut self, seat: Seat) {
         let now = self.now;
         let mut buffer = [0; HELLO];
         for path in Path::ALL {
             if path == Path::Witness && self.snapshot.groups.witness.is_none() {
                 continue;
             }
-            let Some(speaker) = self.speaker() else {
+            let Some((_, voice)) = self.voice(seat) else {
                 return;
             };
-            if let Some(len) = speaker.heartbeat.poll_transmit(path, now, &mut buffer) {
-                self.send_control(path, &buffer[..len], false);
+            if let Some(len) = voice.heartbeat.poll_transmit(path, now, &mut buffer) {
+                self.send_control(seat, path, &buffer[..len], false);
             }
         }
-        let Some(speaker) = self.speaker() else {
+        let Some((_, voice)) = self.voice(seat) else {
             return;
         };
-        if let Some(len) = speaker.association.poll_transmit(now, &mut buffer) {
-            let linked = speaker.reach == Reach::Linked;
-            self.send_control(Path::HaLink, &buffer[..len], true);
+        if let Some(len) = voice.association.poll_transmit(now, &mut buffer) {
+            let linked = voice.reach == Reach::Linked;
+            self.send_control(seat, Path::HaLink, &buffer[..len], true);
             if !linked {
-                self.send_control(Path::Witness, &buffer[..len], true);
+                self.send_control(seat, Path::Witness, &buffer[..len], true);
             }
         }
     }
@@ -310,22 +187,34 @@ impl<I: Io> Worker<I> {
         self.ha.as_mut()?.speaker.as_deref_mut()
     }
 
-    fn send_control(&mut self, path: Path, datagram: &[u8], hello: bool) {
+    /// Another node, and how worker 0 speaks with it.
+    fn voice(&mut self, seat: Seat) -> Option<(&mut Peer, &mut Voice)> {
+        let ha = self.ha.as_mut()?;
+        let at = usize::from(seat.0);
+        Some((
+            ha.peers.get_mut(at)?,
+            ha.speaker.as_mut()?.voices.get_mut(at)?,
+        ))
+    }
+
+    fn send_control(&mut self, seat: Seat, path: Path, datagram: &[u8], hello: bool) {
         let Some(ha) = &self.ha else { return };
+        let last = ha.peers.get(usize::from(seat.0));
+        let last = last.and_then(|peer| peer.last_mac);
         let Some(mut frame) = self.io.alloc() else {
             return;
         };
         let device = match path {
             Path::HaLink => {
                 // Until it has been heard its address is not known; greetings say nothing secret.
-                let known = ha.last_mac.filter(|_| !hello);
+                let known = last.filter(|_| !hello);
                 let to = known.unwrap_or(MacAddr::BROADCAST);
                 let len = ETHERNET + datagram.len();
                 if !frame.set_len(len) || !frame_to(&mut frame, to, ha.parts.mac, datagram.len()) {
                     return;
                 }
                 frame.bytes_mut()[ETHERNET..].copy_from_slice(datagram);
-                ha.parts.device
+                return self.send_ha(frame, seat, true);
             }
             Path::Witness => {
                 let port = self.snapshot.groups.witness;
@@ -344,94 +233,111 @@ impl<I: Io> Worker<I> {
             .push(&mut self.io, &self.rings, device, frame, true);
     }
 
-    /// Tells the other workers and control how the peer can be reached, if that has changed.
-    fn follow_peer(&mut self) {
+    /// Tells the other workers and control how a node can be reached, if that has changed.
+    fn follow_peer(&mut self, seat: Seat) {
         let now = self.now;
         let Some(ha) = &mut self.ha else { return };
         let grace = ha.parts.heartbeat_ms * ha.parts.dead_after;
-        let peer = ha.parts.peer;
-        let Some(speaker) = &mut ha.speaker else {
+        let (Some(peer), Some(speaker)) =
+            (ha.peers.get(usize::from(seat.0)), ha.speaker.as_deref_mut())
+        else {
+            return;
+        };
+        let (node, mac) = (peer.id, peer.last_mac);
+        let has_moved = peer.link.as_ref().is_some_and(|link| Some(link.mac) != mac);
+        let Speaker { voices, roles, .. } = speaker;
+        let Some(voice) = voices.get_mut(usize::from(seat.0)) else {
             return;
         };
         let mut changed = arrayvec::ArrayVec::<Event, 8>::new();
-        while let Some(beat) = speaker.heartbeat.poll_event(now) {
+        while let Some(beat) = voice.heartbeat.poll_event(now) {
             let (path, works) = match beat {
                 Beat::PathUp(path) => (path, true),
                 Beat::PathDown(path) => (path, false),
                 Beat::Up | Beat::Down => continue,
             };
             let witness = path == Path::Witness;
-            let _ = changed.try_push(Event::Ha(HaEvent::Path { witness, works }));
+            let _ = changed.try_push(Event::Ha(HaEvent::Path {
+                node,
+                witness,
+                works,
+            }));
         }
         // With new keys it has to be found out anew whether both directions work.
-        let is_new = speaker.reach == Reach::Linked && now.wrapping_sub(speaker.since) < grace;
-        let lives = speaker.heartbeat.is_up();
-        let linked = speaker.heartbeat.works(Path::HaLink) || is_new;
+        let is_new = voice.reach == Reach::Linked && now.wrapping_sub(voice.since) < grace;
+        let lives = voice.heartbeat.is_up();
+        let linked = voice.heartbeat.works(Path::HaLink) || is_new;
         let reach = match (linked, lives) {
-            (true, _) if !speaker.roles.is_leaving(peer) => Reach::Linked,
+            (true, _) if !roles.is_leaving(node) => Reach::Linked,
             (_, true) => Reach::Lives,
             _ => Reach::Dead,
         };
-        let yields = speaker.roles.yields(peer);
-        let same = (speaker.reach, speaker.yields) == (reach, yields);
-        (speaker.reach, speaker.yields) = (reach, yields);
-        let session = speaker.association.session().copied();
-        let up = session.zip(ha.last_mac);
+        let yields = roles.yields(node);
+        let same = (voice.reach, voice.yields) == (reach, yields);
+        (voice.reach, voice.yields) = (reach, yields);
+        let session = voice.association.session().copied();
+        let up = session.zip(mac);
+        let spread = voice.spread;
         for event in changed {
             self.tell(event);
         }
-        let spread = self.speaker().is_none_or(|speaker| speaker.spread);
         match (reach, up) {
-            _ if same && spread => {}
-            (Reach::Linked, Some((session, mac))) => self.peer_linked(&PeerUp {
-                session,
-                mac,
-                yields,
-            }),
+            _ if same && spread && !has_moved => {}
+            (Reach::Linked, Some((session, mac))) => {
+                let up = PeerUp {
+                    session,
+                    mac,
+                    yields,
+                };
+                self.peer_linked(seat, &up);
+            }
             // It cannot have been heard without either.
             (Reach::Linked, None) => {}
             (Reach::Lives | Reach::Dead, _) => {
                 let lives = reach == Reach::Lives;
-                let all = self.spread(|| Message::PeerDown { lives });
-                self.set_spread(all);
-                self.peer_down(lives);
+                let all = self.spread(|| Message::PeerDown { seat, lives });
+                self.set_spread(seat, all);
+                self.peer_down(seat, lives);
             }
         }
     }
 
     /// The HA link works.
-    fn peer_linked(&mut self, up: &PeerUp) {
+    fn peer_linked(&mut self, seat: Seat, up: &PeerUp) {
         let all = self.spread(|| Message::PeerUp(Box::new(*up)));
-        self.set_spread(all);
+        self.set_spread(seat, all);
         self.peer_up(up);
     }
 
-    fn set_spread(&mut self, all: bool) {
-        if let Some(speaker) = self.speaker() {
-            speaker.spread = all;
+    fn set_spread(&mut self, seat: Seat, all: bool) {
+        if let Some((_, voice)) = self.voice(seat) {
+            voice.spread = all;
         }
     }
 
-    /// Tells control if the peer is otherwise than it was.
-    pub(super) fn tell_peer_state(&mut self) {
-        let state = self.ha.as_ref().map_or(0, |ha| ha.state());
-        let Some(speaker) = self.speaker() else {
-            return;
-        };
-        if std::mem::replace(&mut speaker.told, state) != state {
-            self.tell(Event::Ha(HaEvent::Peer(state)));
+    /// Tells control of nodes that are otherwise than they were.
+    pub(super) fn tell_peer_states(&mut self) {
+        for seat in self.seats() {
+            let Some((peer, voice)) = self.voice(seat) else {
+                return;
+            };
+            let (node, state) = (peer.id, peer.state());
+            if std::mem::replace(&mut voice.told, state) != state {
+                self.tell(Event::Ha(HaEvent::Peer { node, state }));
+            }
         }
     }
 
-    /// The zones of a new snapshot are told to the peer, which names them when it hands packets over.
+    /// The zones of a new snapshot are told to the others, which name them when they hand packets over.
     pub(in super::super) fn tell_zones(&mut self) {
         let names = self.snapshot.shared_names.as_ref();
         let zones = names.map_or(Vec::new(), |names| names.zones().to_vec());
         let Some(ha) = &mut self.ha else { return };
         let config = ha.lane_config();
         let me = node(&ha.parts, ha.workers, &zones, &config);
-        if let Some(speaker) = &mut ha.speaker {
-            speaker.association.set_node(me);
+        let voices = ha.speaker.as_mut().map(|speaker| &mut speaker.voices);
+        for voice in voices.into_iter().flatten() {
+            voice.association.set_node(me);
         }
     }
 }

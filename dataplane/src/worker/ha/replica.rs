@@ -1,4 +1,4 @@
-//! What the peer tells of its sessions, kept as copies that the owner's packets never need.
+//! What other nodes tell of their sessions, kept as copies that the owner's packets never need.
 //!
 //! A copy lives on the worker that is home to its original tuple, which any worker can compute from a
 //! record. It takes no path, counts for no service and no balancer until it is taken over.
@@ -10,12 +10,12 @@ use sluice_ha::record::{
 use sluice_wire::{Key, V4, V6};
 
 use super::super::Worker;
-use super::super::plan;
 use super::super::tables::PerFamily;
 use super::digest::place_of;
+use super::passed::{Heard, Passing};
 use super::tell::SIDE_BITS;
 use super::{Origin, SILENT};
-use crate::handoff::Message;
+use crate::handoff::{LaneOf, Message};
 use crate::io::Io;
 use crate::published::WorkerCounter;
 use crate::rewrite;
@@ -30,57 +30,64 @@ const GRACE: u32 = 30_000;
 const NOWHERE: PathId = PathId(u16::MAX);
 
 impl<I: Io> Worker<I> {
-    /// Takes a record of the peer that came on lane `lane`. `passed`: another worker found that it is
-    /// for this one, and heard it in this round.
-    pub(super) fn apply(&mut self, lane: u8, record: &Record, passed: Option<u16>) -> Take {
-        let mark = passed.unwrap_or_else(|| {
-            let heard = self.ha.as_mut().and_then(|ha| ha.heard(lane));
-            heard.map_or(0, |heard| heard.rounds.mark())
-        });
-        let meeting = self.ha.as_ref().map_or(0, |ha| ha.meeting);
-        let from = Origin {
-            meeting: Origin::meeting(meeting),
-            lane,
-            mark,
-            mapped: false,
+    /// Takes a record that came on a lane. `passed`: another worker found that it is for this one.
+    pub(super) fn apply(&mut self, of: LaneOf, record: &Record, passed: Option<Passing>) -> Take {
+        let mark = passed.map_or_else(
+            || {
+                let heard = self.ha.as_mut().and_then(|ha| ha.heard(of));
+                heard.map_or(0, |heard| heard.rounds.mark())
+            },
+            |passing| passing.mark,
+        );
+        let from = Heard {
+            of,
+            origin: Origin {
+                meeting: self.meeting_of(of),
+                lane: of.lane,
+                mark,
+                mapped: false,
+            },
+            passed: passed.is_some(),
+            judged: passed.is_some_and(|passing| passing.judged),
         };
-        let passed = passed.is_some();
         match record {
-            Record::Session4(told) => self.apply_session::<V4>(record, told, (from, passed)),
-            Record::Session6(told) => self.apply_session::<V6>(record, told, (from, passed)),
+            Record::Session4(told) => self.apply_session::<V4>(record, told, from),
+            Record::Session6(told) => self.apply_session::<V6>(record, told, from),
             Record::Change4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.change_told(key, told, from);
+                self.dispatch_record::<V4>(record, &told.identity, from, |worker, key| {
+                    worker.change_told(key, told, from.origin);
                 })
             }
             Record::Change6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.change_told(key, told, from);
+                self.dispatch_record::<V6>(record, &told.identity, from, |worker, key| {
+                    worker.change_told(key, told, from.origin);
                 })
             }
             Record::Death4(told) => {
-                self.dispatch_record::<V4>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.death_told(key, told, from);
+                self.dispatch_record::<V4>(record, &told.identity, from, |worker, key| {
+                    worker.death_told(key, told, from.origin);
                 })
             }
             Record::Death6(told) => {
-                self.dispatch_record::<V6>(record, &told.identity, (from, passed), |worker, key| {
-                    worker.death_told(key, told, from);
+                self.dispatch_record::<V6>(record, &told.identity, from, |worker, key| {
+                    worker.death_told(key, told, from.origin);
                 })
             }
-            Record::Client(told) => self.client_told(record, told, (from, passed)),
-            Record::Mapping(told) => self.mapping_told(record, told, (from, passed)),
-            Record::BulkEnd { .. } => self.all_told(lane, record),
+            Record::Pointer4(told) => self.pointer_told::<V4>(record, told, from),
+            Record::Pointer6(told) => self.pointer_told::<V6>(record, told, from),
+            Record::Client(told) => self.client_told(record, told, from),
+            Record::Mapping(told) => self.mapping_told(record, told, from),
+            Record::BulkEnd { .. } => self.all_told(of, record),
             Record::BulkBegin { .. } | Record::RepairBegin { .. } | Record::RepairEnd { .. } => {
-                self.round_told(lane, record);
+                self.round_told(of, record);
                 Take::Taken
             }
             Record::Digest { first, sums } => {
-                self.digest_told(lane, *first, sums);
+                self.digest_told(of, *first, sums);
                 Take::Taken
             }
             Record::RepairRequest { bucket } => {
-                self.repair_wanted(lane, *bucket);
+                self.repair_wanted(of, *bucket);
                 Take::Taken
             }
         }
@@ -90,39 +97,41 @@ impl<I: Io> Worker<I> {
         &mut self,
         record: &Record,
         told: &SessionRecord<F>,
-        (from, passed): (Origin, bool),
+        mut from: Heard,
     ) -> Take {
         let decider = self.decider_of_session(told);
-        if let Some(worker) = decider.filter(|&worker| worker != self.id && !passed) {
+        if let Some(worker) = decider.filter(|&worker| worker != self.id && !from.passed) {
             return self.pass_record(worker, record, from);
         }
-        let from = Origin {
-            mapped: decider.is_some(),
-            ..from
-        };
-        let passed = passed || decider.is_some();
-        self.dispatch_record::<F>(record, &told.identity, (from, passed), |worker, key| {
-            worker.session_told(key, told, from);
+        from.origin.mapped = decider.is_some();
+        from.passed |= decider.is_some();
+        let teller = self.node_at(from.of.seat);
+        self.dispatch_record::<F>(record, &told.identity, from, |worker, key| {
+            if teller == Some(told.stamp.owner) {
+                worker.session_told(key, told, from.origin);
+            } else {
+                worker.session_left(key, told, from.origin);
+            }
         })
     }
 
     /// Everything was told on a lane. All workers hear of it after what the records before it said.
-    fn all_told(&mut self, lane: u8, record: &Record) -> Take {
+    fn all_told(&mut self, of: LaneOf, record: &Record) -> Take {
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
-            if self.rings.push(worker, Message::PeerTold(lane)).is_err() {
+            if self.rings.push(worker, Message::PeerTold(of)).is_err() {
                 // Those that heard hear it twice.
                 return Take::Later;
             }
         }
-        self.peer_told(lane);
-        self.round_told(lane, record);
+        self.peer_told(of);
+        self.round_told(of, record);
         Take::Taken
     }
 
     /// A round begins or ends. What it leaves to be swept all workers hear of after what the records
     /// before it said; one that has no room for it is found out by the next digest.
-    fn round_told(&mut self, lane: u8, record: &Record) {
-        let Some(heard) = self.ha.as_mut().and_then(|ha| ha.heard(lane)) else {
+    fn round_told(&mut self, of: LaneOf, record: &Record) {
+        let Some(heard) = self.ha.as_mut().and_then(|ha| ha.heard(of)) else {
             return;
         };
         heard.is_silent = matches!(record, Record::BulkEnd { round: SILENT, .. });
@@ -130,52 +139,63 @@ impl<I: Io> Worker<I> {
             return;
         };
         for worker in (0..self.rings.workers()).filter(|&worker| worker != self.id) {
-            let _ = self.rings.push(worker, Message::HaSweep { lane, sweep });
+            let _ = self.rings.push(worker, Message::HaSweep { of, sweep });
         }
-        self.sweep_lane(lane, sweep);
+        self.sweep_lane(of, sweep);
     }
 
     /// Everything was told on a lane, and this worker has applied its part. The others must know
     /// that: what it registered with them is on its way before.
-    pub(in super::super) fn peer_told(&mut self, lane: u8) {
-        if let Some(ha) = &mut self.ha {
-            ha.applied |= 1 << (lane & 63);
+    pub(in super::super) fn peer_told(&mut self, of: LaneOf) {
+        if let Some(peer) = self.peer_at(of.seat) {
+            peer.applied |= 1 << (of.lane & 63);
         }
     }
 
     /// Tells all workers what this one has applied; again, where a ring was full.
     pub(super) fn confirm_told(&mut self) {
         let me = self.id;
-        let Some(ha) = &self.ha else { return };
-        for lane in (0..64).filter(|lane| ha.applied & 1 << lane != 0) {
-            let mut others = (0..self.rings.workers()).filter(|&worker| worker != me);
-            let message = || Message::PeerApplied { lane, worker: me };
-            if others.all(|other| self.rings.push(other, message()).is_ok()) {
-                self.peer_applied(lane, me);
+        for seat in self.seats() {
+            let Some(peer) = self.peer_at(seat) else {
                 return;
+            };
+            let mut applied = peer.applied;
+            while applied != 0 {
+                let lane = applied.trailing_zeros() as u8;
+                applied &= applied - 1;
+                let of = LaneOf { seat, lane };
+                let mut others = (0..self.rings.workers()).filter(|&worker| worker != me);
+                let message = || Message::PeerApplied { of, worker: me };
+                if others.all(|other| self.rings.push(other, message()).is_ok()) {
+                    self.peer_applied(of, me);
+                    return;
+                }
             }
         }
     }
 
     /// A worker has applied all that was told on a lane.
-    pub(in super::super) fn peer_applied(&mut self, lane: u8, worker: u16) {
+    pub(in super::super) fn peer_applied(&mut self, of: LaneOf, worker: u16) {
+        let (me, now) = (self.id, self.now);
         let Some(ha) = &mut self.ha else { return };
-        let bit = 1 << (lane & 63);
-        if worker == self.id {
-            ha.applied &= !bit;
+        let all = u64::MAX >> (64 - ha.workers.clamp(1, 64));
+        let Some(peer) = ha.peer(of) else { return };
+        let bit = 1 << (of.lane & 63);
+        if worker == me {
+            peer.applied &= !bit;
         }
-        if let Some(workers) = ha.applied_by.get_mut(usize::from(lane)) {
+        if let Some(workers) = peer.applied_by.get_mut(usize::from(of.lane)) {
             *workers |= 1 << (worker & 63);
-            if *workers == u64::MAX >> (64 - ha.workers.clamp(1, 64)) {
-                ha.told |= bit;
-                ha.settled |= ha.is_joined();
+            if *workers == all {
+                peer.told |= bit;
+                ha.follow_joining(now);
             }
         }
     }
 
-    /// What there is under a key of the peer's: the copy, if what was said last is older than `stamp`.
+    /// What there is under a key that another node speaks of: the copy, if what was said last is older than `stamp`.
     /// On one lane whatever comes later is newer, be it of another session with the same tuple.
-    fn older_replica<F: PerFamily>(
+    pub(super) fn older_replica<F: PerFamily>(
         &mut self,
         key: &Key<F::Addrs>,
         stamp: Stamp,
@@ -189,24 +209,34 @@ impl<I: Io> Worker<I> {
         let Some(session) = table.session(id) else {
             return Known::Nothing;
         };
-        let node = self.ha.as_ref().map_or(0, |ha| ha.parts.node);
-        let owner = if session.is_replica() {
-            stamp.owner
-        } else {
-            node
-        };
+        let known = table.cold(id).map_or(0, |cold| cold.extra);
+        let known = Origin::unpack(known);
+        let ha = self.ha.as_ref();
+        let is_orphan = ha.is_some_and(|ha| ha.owner_of(known).is_none());
+        let owner = ha.map_or(0, |ha| match session.is_replica() {
+            true => ha.teller_id(known).unwrap_or(0),
+            false => ha.parts.node,
+        });
         let last = Stamp {
             version: table.version(id),
             owner,
         };
-        let known = table.cold(id).map_or(0, |cold| cold.extra);
-        let known = Origin::unpack(known);
         let same_stream =
             session.is_replica() && (known.meeting, known.lane) == (from.meeting, from.lane);
+        let is_mirrored = at.direction() == Direction::Reply;
+        // Each end opened it, by another node. No copy shows that where there is none.
+        let is_left = is_mirrored
+            && !session.is_replica()
+            && stamp.replaces(last)
+            && ha.is_some_and(|ha| ha.backs_up());
         match (session.is_replica(), stamp.replaces(last) || same_stream) {
-            _ if at.direction() == Direction::Reply => Known::Newer,
+            _ if is_left => Known::Own(id),
+            // What nobody stands for any more yields to what somebody does.
+            (true, _) if is_orphan => Known::Other(id),
+            _ if is_mirrored => Known::Newer,
             (_, false) => Known::Newer,
-            (true, true) => Known::Replica(id),
+            (true, true) if known.meeting == from.meeting => Known::Same(id),
+            (true, true) => Known::Other(id),
             (false, true) => Known::Own(id),
         }
     }
@@ -221,11 +251,14 @@ impl<I: Io> Worker<I> {
         match self.older_replica::<F>(&key, told.stamp, from) {
             Known::Newer => return self.counters.count(WorkerCounter::HaConflicts),
             Known::Own(id) => {
-                // Both nodes opened it, or the peer took it over while it did not hear us.
+                // Both nodes opened it, or the other took it over while it did not hear us.
                 self.counters.count(WorkerCounter::HaConflicts);
                 self.give_up::<F>(id);
             }
-            Known::Replica(id) => self.remove_replica::<F>(id),
+            Known::Same(id) | Known::Other(id) => self.remove_replica::<F>(id),
+            Known::Nothing if !self.replaces_pointer::<F>(&key, told.stamp, from) => {
+                return self.counters.count(WorkerCounter::HaConflicts);
+            }
             Known::Nothing => {}
         }
         if let Err(error) = self.insert_replica::<F>(&key, told, from) {
@@ -236,18 +269,19 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn insert_replica<F: PerFamily>(
+    /// Gives its number; `None` if it is of a zone that is not known here.
+    pub(super) fn insert_replica<F: PerFamily>(
         &mut self,
         key: &Key<F::Addrs>,
         told: &SessionRecord<F>,
         from: Origin,
-    ) -> Result<(), InsertError> {
+    ) -> Result<Option<SessionId>, InsertError> {
         let Some(names) = &self.snapshot.shared_names else {
-            return Ok(());
+            return Ok(None);
         };
         let Some(reply_zone) = names.zone_of(told.reply_zone) else {
             self.counters.count(WorkerCounter::HaRecordsForeign);
-            return Ok(());
+            return Ok(None);
         };
         let service = names.service_of(told.service).unwrap_or(ServiceId::NONE);
         let server = names.server_of(told.server).unwrap_or_default();
@@ -261,6 +295,8 @@ impl<I: Io> Worker<I> {
         let left = told.progress.timeout_left.saturating_add(GRACE);
         let table = F::table_mut(&mut self.tables);
         let id = table.insert(key, &reply_key, self.now, left)?;
+        self.unpoint::<F>(&[*key, reply_key]);
+        let table = F::table_mut(&mut self.tables);
         if let Some(cold) = table.cold_mut(id) {
             cold.created = self.now.wrapping_sub(told.age);
             cold.service = service;
@@ -268,6 +304,9 @@ impl<I: Io> Worker<I> {
             cold.extra = from.pack();
         }
         table.set_version(id, told.stamp.version);
+        self.alg
+            .copied::<F>((key, &leaves), (reply_zone, server), told, self.now);
+        let table = F::table_mut(&mut self.tables);
         let mut place = None;
         if let Some((original, reply)) = table.pair_mut(id.flow(Direction::Original)) {
             place = Some(place_of(original));
@@ -287,18 +326,24 @@ impl<I: Io> Worker<I> {
             progress(original, reply, &told.progress);
         }
         if let Some(ha) = &mut self.ha {
-            ha.replicas += 1;
+            ha.count_copy(from, 1);
             if let Some(place) = place {
                 ha.count_replica(place, told.stamp.version, from);
             }
         }
-        let port_of = |tuple| plan::way(&self.snapshot, tuple).map(|way| way.hop.port);
-        if let (Ok(came), Ok(back)) = (port_of(key.tuple::<F>().src), port_of(leaves.dst)) {
+        let opener = self.lately.about(&self.snapshot, key.tuple::<F>().src).way;
+        let other = self.lately.about(&self.snapshot, leaves.dst).way;
+        if let (Ok(back), Ok(forth)) = (opener, other) {
+            // Who takes it over needs them at once: there is little room for packets that wait.
+            for way in [&back, &forth] {
+                self.neighbours.seek(way.hop.port, way.neighbour, self.now);
+            }
             // Without room for the registration its packets are taken for strangers, and go to the
             // owner all the same.
-            let _ = self.register::<F>(id, [(key, came), (&reply_key, back)]);
+            let ports = [back.hop.port, forth.hop.port];
+            let _ = self.register::<F>(id, [(key, ports[0]), (&reply_key, ports[1])]);
         }
-        Ok(())
+        Ok(Some(id))
     }
 
     /// A session went on.
@@ -308,7 +353,8 @@ impl<I: Io> Worker<I> {
         told: &ChangeRecord<F>,
         from: Origin,
     ) {
-        let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp, from) else {
+        // Of what another node told of it may be another session with the same tuple.
+        let Known::Same(id) = self.older_replica::<F>(&key, told.stamp, from) else {
             return;
         };
         let now = self.now;
@@ -349,8 +395,25 @@ impl<I: Io> Worker<I> {
         told: &DeathRecord<F>,
         from: Origin,
     ) {
-        if let Known::Replica(id) = self.older_replica::<F>(&key, told.stamp, from) {
-            self.remove_replica::<F>(id);
+        match self.older_replica::<F>(&key, told.stamp, from) {
+            Known::Same(id) => self.remove_replica::<F>(id),
+            _ => self.tell_again::<F>(&key),
+        }
+    }
+
+    /// Another node has ended a session with a tuple that one of ours has. Who refused what we said of ours
+    /// for its sake hears it again, where nobody else would tell.
+    pub(super) fn tell_again<F: PerFamily>(&mut self, key: &Key<F::Addrs>) {
+        if !self.ha.as_ref().is_some_and(|ha| ha.backs_up()) {
+            return;
+        }
+        let table = F::table(&self.tables);
+        let Some(at) = table.lookup(key, table.hash(key)) else {
+            return;
+        };
+        let session = table.session(at.session());
+        if at.direction() == Direction::Original && session.is_some_and(|one| !one.is_replica()) {
+            self.tell_birth::<F>(at.session());
         }
     }
 
@@ -359,6 +422,7 @@ impl<I: Io> Worker<I> {
         let version = table.version(id);
         if let Some((session, cold)) = table.remove(id) {
             self.unregister::<F>(&session);
+            self.watch_no_more(&session);
             self.replica_gone::<F>(&session.flows[0], version, cold.extra);
         }
     }
@@ -371,33 +435,42 @@ impl<I: Io> Worker<I> {
         origin: u32,
     ) {
         if let Some(ha) = &mut self.ha {
-            ha.replicas = ha.replicas.saturating_sub(1);
-            ha.discount_replica(place_of(original), version, Origin::unpack(origin));
+            let origin = Origin::unpack(origin);
+            ha.count_copy(origin, -1);
+            ha.discount_replica(place_of(original), version, origin);
         }
     }
 
-    /// Ends a session of ours that turned out to be the peer's, without a word to it.
-    fn give_up<F: PerFamily>(&mut self, id: SessionId) {
+    /// Ends a session of ours that turned out to be another node's. Those that know no more than the owner
+    /// are told, because they cannot tell one session with the tuple from another.
+    pub(super) fn give_up<F: PerFamily>(&mut self, id: SessionId) {
+        let holders = self.holders::<F>(id);
         let table = F::table_mut(&mut self.tables);
         let version = table.version(id);
         if let Some((session, cold)) = table.remove(id) {
             self.unregister::<F>(&session);
-            if let Some(ha) = &mut self.ha {
-                ha.count_own(place_of(&session.flows[0]), version, 0);
+            match &mut self.ha {
+                Some(ha) if ha.backs_up() => {
+                    self.tell_death::<F>(&session, (version, holders.0));
+                }
+                Some(ha) => ha.count_own(&session, holders, version, 0),
+                None => {}
             }
             self.account_end::<F>(&session, &cold);
         }
     }
 }
 
-/// What is there under a key that the peer speaks of.
-enum Known {
+/// What is there under a key that another node speaks of.
+pub(super) enum Known {
     Nothing,
-    /// A copy that the peer's statement is newer than.
-    Replica(SessionId),
-    /// A session of ours that the peer's statement is newer than.
+    /// A copy that its statement is newer than, and that it told of itself.
+    Same(SessionId),
+    /// The same, and another node told of it, or it is left of a former life.
+    Other(SessionId),
+    /// A session of ours that its statement is newer than.
     Own(SessionId),
-    /// Something that counts more than what the peer says.
+    /// Something that counts more than what it says.
     Newer,
 }
 

@@ -1,17 +1,19 @@
 //! Roles: which groups of addresses this node holds, and what it does about it.
 //!
-//! Worker 0 decides with the peer ([`sluice_ha::Roles`]), tells the other workers, and announces the
+//! Worker 0 decides with the other nodes ([`sluice_ha::Roles`]), tells the other workers, and announces the
 //! addresses of a group that it has taken: at once, and a few times more, because announcements are
 //! lost like anything else.
 
 use arrayvec::ArrayVec;
+use sluice_ha::NodeSet;
 use sluice_ha::heartbeat::PAYLOAD;
 use sluice_ha::roles::{Group, MAX_GROUPS};
 
 use super::super::Worker;
 use super::super::local::{announce_on, report_groups};
+use super::Peer;
 use crate::groups::{self, GroupId, GroupSet, Groups};
-use crate::handoff::Message;
+use crate::handoff::{Going, Message};
 use crate::io::Io;
 use crate::mailbox::{Event, HaEvent, RoleOrders};
 use crate::published::WorkerCounter;
@@ -20,7 +22,7 @@ use crate::stack::link::Link;
 use crate::stack::mld;
 
 /// When addresses are announced, milliseconds after a group was taken.
-const ROUNDS: [u32; 6] = [0, 20, 100, 500, 2000, 5000];
+const ROUNDS: [u32; 8] = [0, 20, 100, 500, LINGER - 100, LINGER + 100, 2000, 5000];
 /// How often the holder announces one address of a group on each port, milliseconds: switches forget
 /// where a MAC address is that sends nothing.
 const REFRESH: u32 = 60_000;
@@ -38,8 +40,10 @@ pub(in super::super) struct Announcer {
     /// What is being announced: the round's group, and the address to go on with.
     now: Option<(GroupId, usize)>,
     refreshed: u32,
-    /// Groups that the peer said it holds.
-    peers: GroupSet,
+    /// Groups that other nodes said they hold.
+    others: GroupSet,
+    /// Other nodes that are heard.
+    heard: NodeSet,
 }
 
 /// What the configuration says of all groups, by their place; those that it has not are never held.
@@ -103,21 +107,49 @@ impl<I: Io> Worker<I> {
     pub(super) fn follow_roles(&mut self) {
         let now = self.now;
         let Some(ha) = &mut self.ha else { return };
-        let (peer, joined) = (ha.parts.peer, ha.is_joined() && ha.peer.is_some());
-        let lag: usize = ha
-            .lanes
-            .iter()
-            .flatten()
-            .map(|lane| lane.lag() as usize)
-            .sum();
+        let joined = ha.settled && !ha.linked.is_empty() && ha.peers.iter().all(Peer::is_known);
+        let lag: u64 = ha.peers.iter().map(Peer::lag).sum();
+        let node = ha.parts.node;
         let Some(speaker) = &mut ha.speaker else {
             return;
         };
         speaker.ready |= joined && lag == 0;
         let roles = &mut speaker.roles;
         roles.set_ready(speaker.ready);
-        roles.set_alive(peer, speaker.heartbeat.is_up());
-        roles.heard(peer, speaker.heartbeat.peer_payload());
+        let [mut ready, mut going, mut heard] = [NodeSet::default(); 3];
+        if speaker.ready {
+            ready = ready.with(node);
+        }
+        if roles.is_draining() {
+            going = going.with(node);
+        }
+        for (peer, voice) in ha.peers.iter().zip(&mut speaker.voices) {
+            let up = voice.heartbeat.is_up();
+            roles.set_alive(peer.id, up);
+            roles.heard(peer.id, voice.heartbeat.peer_payload());
+            if up {
+                heard = heard.with(peer.id);
+            }
+            if up && roles.is_ready(peer.id) {
+                ready = ready.with(peer.id);
+            }
+            if up && roles.goes(peer.id) {
+                going = going.with(peer.id);
+            }
+            voice.holds = GroupSet::default();
+            for slot in (0..MAX_GROUPS).filter(|_| up) {
+                let holds = roles.peer_holds(peer.id, slot);
+                voice.holds.set(GroupId::of_slot(slot), holds);
+            }
+        }
+        // If all go, all that know everything are as good as before.
+        let staying = going.iter().fold(ready, NodeSet::without);
+        if !staying.is_empty() {
+            ready = staying;
+        }
+        let others = speaker.held_by_others();
+        let is_new = ready != speaker.ready_nodes || speaker.ready_untold;
+        speaker.ready_nodes = ready;
         let mut changes = ArrayVec::<(GroupId, bool), { 2 * MAX_GROUPS }>::new();
         if speaker.has_listened(now) {
             while let Some(change) = speaker.roles.poll(now) {
@@ -131,18 +163,23 @@ impl<I: Io> Worker<I> {
                 }
             }
         }
-        let peers = speaker.held_by(peer);
-        let before = std::mem::replace(&mut speaker.announcer.peers, peers);
+        let before = std::mem::replace(&mut speaker.announcer.others, others);
+        let unheard = std::mem::replace(&mut speaker.announcer.heard, heard);
+        // It may have held anything, and have let it go as soon as it heard this node, before it was heard itself.
+        let is_back = heard.and(unheard) != heard;
         for slot in 0..MAX_GROUPS {
             let group = GroupId::of_slot(slot);
             // Both held it, and switches know the one that let it go.
-            if speaker.held.has(group) && before.has(group) && !peers.has(group) {
+            let let_go = before.has(group) && !others.has(group);
+            if speaker.held.has(group) && (let_go || is_back) {
                 speaker.announcer.due[slot] = Some((now, 0));
             }
         }
-        let mut payload = [0; PAYLOAD];
-        let len = speaker.roles.payload(peer, &mut payload);
-        speaker.heartbeat.set_payload(&payload[..len]);
+        for (peer, voice) in ha.peers.iter().zip(&mut speaker.voices) {
+            let mut payload = [0; PAYLOAD];
+            let len = speaker.roles.payload(peer.id, &mut payload);
+            voice.heartbeat.set_payload(&payload[..len]);
+        }
         let mut taken = speaker.held;
         for (slot, at) in speaker.let_go.iter_mut().enumerate() {
             match at {
@@ -164,10 +201,45 @@ impl<I: Io> Worker<I> {
                 speaker.untold = true;
             }
         }
+        self.follow_going();
+        if is_new {
+            let all = self.spread(|| Message::Ready(ready));
+            if let Some(speaker) = self.speaker() {
+                speaker.ready_untold = !all;
+            }
+            self.set_ready(ready);
+        }
         for (group, holds) in changes {
             self.tell(Event::Ha(HaEvent::Group { group, holds }));
         }
         self.announce_groups();
+    }
+
+    /// Tells the workers whether this node is about to go.
+    fn follow_going(&mut self) {
+        let Some(ha) = &mut self.ha else { return };
+        let Some(speaker) = &mut ha.speaker else {
+            return;
+        };
+        let mut living = ha.peers.iter().zip(&speaker.voices);
+        let mut have_heard = || {
+            living.all(|(peer, voice)| !voice.heartbeat.is_up() || speaker.roles.has_heard(peer.id))
+        };
+        let going = match (speaker.roles.is_draining(), speaker.going) {
+            (false, _) => Going::No,
+            (true, Going::Heard) => Going::Heard,
+            (true, Going::Yes) if ha.taken == GroupSet::default() && have_heard() => Going::Heard,
+            (true, _) => Going::Yes,
+        };
+        if going == speaker.going && !speaker.going_untold {
+            return;
+        }
+        speaker.going = going;
+        let all = self.spread(|| Message::Going(going));
+        if let Some(speaker) = self.speaker() {
+            speaker.going_untold = !all;
+        }
+        self.set_going(going);
     }
 
     /// Announces addresses of groups that were taken not long ago, some per millisecond.
@@ -272,12 +344,17 @@ impl<I: Io> Worker<I> {
     pub(super) fn count_roles(&mut self) {
         let Some(ha) = &self.ha else { return };
         let Some(speaker) = &ha.speaker else { return };
-        let peer = speaker.held_by(ha.parts.peer);
-        let away = speaker.roles.is_away(ha.parts.peer) && ha.taken == GroupSet::default();
+        let others = speaker.held_by_others();
+        let mut living = ha.peers.iter().zip(&speaker.voices);
+        // Somebody must have heard it, and nobody who lives must not have.
+        let away = speaker.voices.iter().any(|voice| voice.heartbeat.is_up())
+            && living
+                .all(|(peer, voice)| speaker.roles.is_away(peer.id) || !voice.heartbeat.is_up())
+            && ha.taken == GroupSet::default();
         let (paths, ready) = (speaker.paths(), u64::from(speaker.ready));
         let counters = &mut self.counters;
         counters.set(WorkerCounter::HaGroupsHeld, u64::from(ha.held.0));
-        counters.set(WorkerCounter::HaGroupsPeer, u64::from(peer.0));
+        counters.set(WorkerCounter::HaGroupsPeer, u64::from(others.0));
         counters.set(WorkerCounter::HaPaths, paths);
         counters.set(WorkerCounter::HaJoined, ready);
         counters.set(WorkerCounter::HaAway, u64::from(away));

@@ -9,6 +9,7 @@ use super::super::Worker;
 use super::super::open::Aim;
 use super::super::plan::{self, Way};
 use crate::counters::DropReason;
+use crate::host;
 use crate::io::Io;
 use crate::mailbox::trace::{Step, Trace};
 use crate::snapshot::{PortId, ServerId};
@@ -64,6 +65,7 @@ impl<I: Io> Worker<I> {
             address: Some(way.neighbour),
             // One that is not known is asked for.
             reach: known.map_or(Reach::Wait, |id| self.neighbours.reach(id, self.now)),
+            kernel: host::is_own(&self.snapshot, way.neighbour),
         })
     }
 
@@ -79,6 +81,9 @@ impl<I: Io> Worker<I> {
         }
         if parsed.ip_len() > hop.mtu && parsed.dont_fragment(&trace.frame) {
             return Some(DropReason::TooBig);
+        }
+        if hop.kernel {
+            return None;
         }
         if let Some(address) = hop.address {
             let mac = match hop.reach {
@@ -97,4 +102,6 @@ pub(super) struct Hop {
     pub(super) mtu: u16,
     pub(super) address: Option<IpAddr>,
     pub(super) reach: Reach,
+    /// It is the host's kernel: there is no neighbour.
+    pub(super) kernel: bool,
 }
