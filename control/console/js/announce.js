@@ -26,7 +26,7 @@ export function done(text) {
 
 /** Something failed. Stays until it is dismissed. */
 export function failed(error) {
-  const faults = (error.errors ?? []).map((fault) => `${fault.path}: ${fault.detail}`);
+  const faults = (error.errors ?? []).map((fault) => [fault.path || fault.parameter, fault.detail].filter(Boolean).join(": "));
   const detail = faults.length > 0 ? faults.join("; ") : error.detail;
   message("problem", h("strong", {}, error.title ?? String(error)), detail ? h("p", {}, detail) : null);
 }

@@ -18,6 +18,12 @@ export class Problem extends Error {
 }
 
 let askForLogin = () => {};
+let lookWho = () => {};
+
+/** Whom to tell that something was refused for somebody's role, which may be another one by now. */
+export function onRefused(handler) {
+  lookWho = handler;
+}
 
 /** Whom to tell that somebody must log in. */
 export function onLoginNeeded(handler) {
@@ -31,6 +37,16 @@ export const token = {
   clear: () => sessionStorage.removeItem(TOKEN),
 };
 
+/** What a request has to wait for: until then nobody knows by which token it is sent. */
+let held = Promise.resolve();
+
+/** Does what ends the login and begins another one; whoever asks for something meanwhile waits. */
+export function hold(work) {
+  const whole = work();
+  held = whole.catch(() => {});
+  return whole;
+}
+
 function url(path, query) {
   const parameters = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return BASE + path + (parameters.length > 0 ? `?${new URLSearchParams(parameters)}` : "");
@@ -38,14 +54,17 @@ function url(path, query) {
 
 /**
  * Sends a request. `options`: `query`, `body` (text, or anything that becomes JSON), `type` of the
- * body, `accept`, `match` (an ETag, for If-Match), `quiet` (a missing login is only thrown).
+ * body, `accept`, `match` (an ETag, for If-Match), `absent` (only if it is not there yet), `quiet` (a
+ * missing login is only thrown).
  * Gives `{ status, etag, data }`; throws a `Problem`.
  */
 export async function request(method, path, options = {}) {
+  if (!options.quiet) await held;
   const headers = { Accept: options.accept ?? "application/json" };
   const credential = token.get();
   if (credential) headers.Authorization = `Bearer ${credential}`;
   if (options.match) headers["If-Match"] = options.match;
+  if (options.absent) headers["If-None-Match"] = "*";
   let body;
   if (options.body !== undefined) {
     const isText = typeof options.body === "string";
@@ -65,11 +84,19 @@ export async function request(method, path, options = {}) {
   const data = isJson && text ? JSON.parse(text) : text;
   if (response.ok) return { status: response.status, etag: response.headers.get("ETag"), data };
   const error = new Problem(response.status, isJson ? data : {});
-  if (response.status === 401 && !options.quiet) {
+  throw options.quiet ? error : refused(error, credential);
+}
+
+/** Whoever has to log in, or to log in anew to change the password, is asked to; unless that is done already. */
+function refused(error, credential) {
+  const isLogin = error.status === 401 || error.type.endsWith(":password-change-required");
+  if (isLogin && credential === token.get()) {
     token.clear();
     askForLogin();
+  } else if (error.status === 403) {
+    lookWho();
   }
-  throw error;
+  return error;
 }
 
 /** Reads JSON. */
@@ -88,7 +115,7 @@ export async function download(path) {
     throw new Problem(0, { title: "The appliance does not answer" });
   }
   if (response.ok) return response.blob();
-  throw new Problem(response.status, await response.json().catch(() => ({})));
+  throw refused(new Problem(response.status, await response.json().catch(() => ({}))), credential);
 }
 
 /**
@@ -105,13 +132,7 @@ export async function lines(path, body, signal, each) {
   } catch {
     throw new Problem(0, { title: "The appliance does not answer" });
   }
-  if (!response.ok) {
-    if (response.status === 401) {
-      token.clear();
-      askForLogin();
-    }
-    throw new Problem(response.status, await response.json().catch(() => ({})));
-  }
+  if (!response.ok) throw refused(new Problem(response.status, await response.json().catch(() => ({}))), credential);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -130,22 +151,52 @@ export async function lines(path, body, signal, each) {
 
 let description = null;
 
-/** Whether this appliance has a resource: its OpenAPI document says so. */
-export async function offers(path) {
-  description ??= get("/openapi.json");
+/** What the appliance's OpenAPI document says of its resources, by path below `/api/v1`. */
+async function resources() {
+  const below = ({ paths }) => Object.fromEntries(Object.entries(paths).map(([path, methods]) => [path.replace(BASE, ""), methods]));
+  description ??= get("/openapi.json").then(below);
   try {
-    return `${BASE}${path}` in (await description).paths;
+    return await description;
   } catch {
     description = null;
-    return false;
+    return {};
   }
 }
 
-/** Reads JSON of a resource that this appliance may not have; null if so. */
-export async function getIfThere(path) {
+/** Whether this appliance has a resource. */
+export async function offers(path) {
+  return path in (await resources());
+}
+
+/** The resources below a path that can be changed in parts, by their paths, and which methods each has. */
+export async function changeable(path) {
+  const all = Object.entries(await resources());
+  return new Map(all.filter(([one, methods]) => one.startsWith(`${path}/`) && "patch" in methods));
+}
+
+/** The names of the query parameters that reading a resource takes. */
+export async function parameters(path) {
+  const asked = (await resources())[path]?.get?.parameters ?? [];
+  return asked.filter((one) => one.in === "query").map((one) => one.name);
+}
+
+/** Reads a list that comes in pages, whole: the last page, with the items of all. */
+export async function pages(path, key) {
+  const items = [];
+  let cursor;
+  for (;;) {
+    const page = await get(path, { limit: 1000, cursor });
+    items.push(...page[key]);
+    cursor = page.next;
+    if (!cursor) return { ...page, [key]: items };
+  }
+}
+
+/** Reads JSON of a resource that this appliance may not have; null if so. With `list`, a list of that key in pages. */
+export async function getIfThere(path, list) {
   if (!(await offers(path))) return null;
   try {
-    return await get(path);
+    return await (list ? pages(path, list) : get(path));
   } catch (error) {
     if (error.status === 404) return null;
     throw error;

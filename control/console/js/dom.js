@@ -62,6 +62,31 @@ export function select(options, attributes = {}) {
   return h("select", attributes, options.map(([value, text]) => h("option", { value }, text)));
 }
 
+/** Gives the focus to an element if what had it is gone. */
+export function refocus(element) {
+  if (document.activeElement === document.body) element.focus();
+}
+
+const labelOf = (element) => element.getAttribute("aria-label") ?? element.textContent;
+
+/** What has the focus in `place`, to be found again by `refind`; null if nothing has. */
+export function focused(place) {
+  const one = document.activeElement;
+  return place.contains(one) ? { tag: one.tagName, label: labelOf(one) } : null;
+}
+
+/**
+ * Gives the focus to what had it in `place` before everything in there was made anew: what is labelled so, or
+ * else the first that is about the same thing, which is the last word of labels.
+ */
+export function refind(place, had) {
+  if (!had || document.activeElement !== document.body) return;
+  const all = [...place.querySelectorAll(had.tag)];
+  const thing = (label) => label.split(" ").at(-1);
+  const same = all.find((one) => labelOf(one) === had.label);
+  (same ?? all.find((one) => thing(labelOf(one)) === thing(had.label)))?.focus();
+}
+
 /** The head of a view: its title, which gets the focus, and what stands beside it. */
 export function head(title, ...beside) {
   return h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), h("div", { class: "row" }, beside));
@@ -77,7 +102,7 @@ export function card(title, beside, ...children) {
 /** What the API says is wrong, as people read it. */
 export function problem(error) {
   const faults = (error.errors ?? []).map((fault) => {
-    const where = [fault.path, fault.line ? `line ${fault.line}` : ""].filter(Boolean).join(", ");
+    const where = [fault.path || fault.parameter, fault.line ? `line ${fault.line}` : ""].filter(Boolean).join(", ");
     const text = [fault.detail, fault.remedy].filter(Boolean).join("; ");
     return h("li", {}, where ? h("code", {}, where) : null, where ? ": " : "", text);
   });

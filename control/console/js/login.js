@@ -1,7 +1,8 @@
 // Logging in, where the appliance asks for it.
 
-import { Problem, request, token } from "./api.js";
+import { hold, request, token } from "./api.js";
 import { field, fill, h, problem } from "./dom.js";
+import { newPassword, secret } from "./form.js";
 
 /** Shows the form in `main`; `after` is called when somebody has logged in. */
 export function login(main, after) {
@@ -23,21 +24,21 @@ export function login(main, after) {
 
 /** The first password, and one that somebody else has set, are to be changed before anything else. */
 function change(main, name, old, after) {
-  const first = secret("new-password");
-  const again = secret("new-password");
+  const password = newPassword("New password");
   const submit = async () => {
-    if (first.value !== again.value) throw new Problem(0, { title: "The two are not the same" });
-    await request("PUT", "/password", { body: { old, new: first.value }, quiet: true });
-    // That has ended the login.
-    await enter(name, first.value);
+    await changePassword(name, old, password.value());
     after();
   };
-  form(main, "Choose a new password", [field("New password", first, "twelve characters or more"), field("The same again", again)], submit);
-  first.focus();
+  form(main, "Choose a new password", password.fields, submit);
+  password.focus();
 }
 
-function secret(autocomplete) {
-  return h("input", { type: "password", autocomplete, required: true });
+/** Changes one's own password, which ends all logins, and logs in again. */
+export function changePassword(name, old, password) {
+  return hold(async () => {
+    await request("PUT", "/password", { body: { old, new: password }, quiet: true });
+    await enter(name, password);
+  });
 }
 
 async function enter(user, password) {

@@ -17,6 +17,8 @@ export const feed = {
 const listeners = new Set();
 let timer = null;
 let running = false;
+/** Of the last start: what was asked before it, or before the end, is told to nobody. */
+let round = 0;
 let connection = () => {};
 
 /** Calls `listener` after every answer, and at once if there is one. Gives a way to stop that. */
@@ -27,8 +29,10 @@ export function subscribe(listener) {
 }
 
 async function step() {
+  const mine = round;
   try {
     const [status, stats] = await Promise.all([get("/status"), get("/stats")]);
+    if (mine !== round) return;
     const restarted = feed.stats && stats.uptime_ms <= feed.stats.uptime_ms;
     feed.before = restarted ? null : feed.stats;
     feed.status = status;
@@ -37,14 +41,15 @@ async function step() {
     connection(null);
     for (const listener of listeners) listener(feed);
   } catch (error) {
-    connection(error);
+    if (mine === round) connection(error);
   }
 }
 
 async function loop() {
+  const mine = round;
   timer = null;
   await step();
-  if (running && !document.hidden) timer = setTimeout(loop, INTERVAL);
+  if (mine === round && running && !document.hidden) timer = setTimeout(loop, INTERVAL);
 }
 
 function wake() {
@@ -65,6 +70,7 @@ export function start(onConnection) {
 /** Ends, and forgets what was seen. */
 export function stop() {
   running = false;
+  round += 1;
   clearTimeout(timer);
   timer = null;
   document.removeEventListener("visibilitychange", wake);

@@ -5,6 +5,7 @@ import { getIfThere, request } from "./api.js";
 import { fill, h, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { refresh } from "./poll.js";
+import { may } from "./who.js";
 
 const INTERVAL = 5000;
 
@@ -57,9 +58,9 @@ function show(confirmation) {
     left = h("strong");
     fill(bar, h("div", { class: "row" },
       h("span", {}, `Revision ${confirmation.revision} by ${confirmation.author} is on trial${confirmation.comment ? ` (${confirmation.comment})` : ""}. It is undone in `, left, "."),
-      h("span", { class: "row" },
+      may("operator") ? h("span", { class: "row" },
         h("button", { type: "button", class: "primary", onclick: () => end("confirm", "It stays.") }, "Confirm"),
-        h("button", { type: "button", onclick: () => end("revert", "It was undone.") }, "Undo now"))));
+        h("button", { type: "button", onclick: () => end("revert", "It was undone.") }, "Undo now")) : null));
     announce(`Revision ${confirmation.revision} is undone in ${duration(confirmation.left_ms)}, unless it is confirmed.`);
   }
   bar.hidden = false;

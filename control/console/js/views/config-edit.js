@@ -2,8 +2,10 @@
 
 import { announce, done } from "../announce.js";
 import { request } from "../api.js";
+import { confirm as ask } from "../dialog.js";
 import { fold, lines } from "../diff.js";
-import { field, fill, h, problem } from "../dom.js";
+import { field, fill, h, problem, refocus } from "../dom.js";
+import { atStart } from "../form.js";
 import { count } from "../format.js";
 import { refresh, subscribe } from "../poll.js";
 import { look } from "../trial.js";
@@ -19,11 +21,13 @@ export function editor(panel) {
   const source = h("textarea", { class: "source", spellcheck: "false", autocomplete: "off", autocapitalize: "off", oninput: edited });
   const comment = h("input", { type: "text", maxlength: "1000", autocomplete: "off" });
   const confirm = h("input", { type: "number", min: "0", max: "86400", value: "60", inputmode: "numeric" });
+  const later = atStart(confirm);
   const check = h("button", { type: "button", onclick: () => send(true) }, "Check");
   const commit = h("button", { type: "button", class: "primary", onclick: () => send(false) }, "Commit");
   const discard = h("button", { type: "button", onclick: reset }, "Discard");
+  const put = h("button", { type: "button", onclick: toCandidate }, "To my candidate");
   const difference = h("div");
-  const verdict = h("div", { "aria-live": "polite" });
+  const verdict = h("div", { "aria-live": "polite", tabindex: "-1" });
   let gone = false;
   let timer = null;
 
@@ -32,7 +36,8 @@ export function editor(panel) {
     h("div", { class: "fields" },
       field("Comment", comment, "kept in the history"),
       field("Confirm within", confirm, "seconds, or it is undone; 0: for good")),
-    h("div", { class: "row" }, check, commit, discard),
+    later.element,
+    h("div", { class: "row" }, check, commit, put, discard),
     verdict,
     h("h2", {}, "Differences"), difference));
 
@@ -45,7 +50,7 @@ export function editor(panel) {
 
   function buttons() {
     const changed = draft !== null && draft.text !== draft.base;
-    for (const button of [check, commit, discard]) button.disabled = !changed;
+    for (const button of [check, commit, put, discard]) button.disabled = !changed;
   }
 
   function showDifference() {
@@ -78,16 +83,17 @@ export function editor(panel) {
   }
 
   async function send(dryRun) {
-    const seconds = Number(confirm.value) > 0 ? Math.floor(Number(confirm.value)) : undefined;
-    const query = { comment: comment.value.trim(), dry_run: dryRun || undefined, confirm_seconds: seconds };
+    const seconds = Number(confirm.value) > 0 && !later.wanted() ? Math.floor(Number(confirm.value)) : undefined;
+    const query = { comment: comment.value.trim(), dry_run: dryRun || undefined, confirm_seconds: seconds, at_restart: later.wanted() || undefined };
     const sent = draft;
     fill(verdict, h("p", { class: "soft" }, dryRun ? "Checking…" : "Committing…"));
-    for (const button of [check, commit, discard]) button.disabled = true;
+    for (const button of [check, commit, put, discard]) button.disabled = true;
     try {
       const { data } = await request("PUT", "/config", { body: sent.text, match: sent.etag, query });
       if (!dryRun) {
         draft = null;
         comment.value = "";
+        later.clear();
         const text = said(data);
         done(text);
         announce(text);
@@ -103,6 +109,40 @@ export function editor(panel) {
       if (line) select(line);
     } finally {
       buttons();
+      // A button that is disabled has lost it.
+      if (!gone) refocus(commit.disabled ? verdict : dryRun ? check : commit);
+    }
+  }
+
+  /** Makes the text the candidate, if it began as what is in use. */
+  async function toCandidate() {
+    const { text, etag } = draft;
+    try {
+      const now = await request("GET", "/config", { accept: "application/toml" });
+      if (now.etag !== etag) {
+        fill(verdict, stale());
+        return;
+      }
+      const there = await request("PUT", "/candidate", { body: text, absent: true }).then(() => false, (error) => {
+        if (error.status === 412) return true;
+        throw error;
+      });
+      if (there) {
+        const question = { title: "Replace your candidate?", text: "You have one already, and what was changed in it is lost.", yes: "Replace", danger: true };
+        if (!(await ask(question))) return;
+        // What has no form does not cost the other one.
+        await request("PUT", "/candidate", { body: text, query: { dry_run: true } });
+        // Begun anew, as what is in use now.
+        await request("DELETE", "/candidate");
+        await request("PUT", "/candidate", { body: text, absent: true });
+      }
+      draft = null;
+      const said = "The text is your candidate now; nothing is in use by it yet.";
+      done(said);
+      announce(said);
+      if (!gone) reset();
+    } catch (error) {
+      if (!gone) fill(verdict, problem(error));
     }
   }
 
@@ -141,8 +181,11 @@ export function diffBox(steps) {
     steps.map((step) => h("span", { class: step.kind }, sign[step.kind] + step.text)));
 }
 
-function said(data) {
+/** What became of a change, in a sentence. */
+export function said(data) {
   if (data.result === "no_change") return "Nothing was changed.";
+  if (data.result === "candidate") return "Your candidate says so; nothing is in use by it yet.";
+  if (data.result === "at_restart") return "It waits for the next start; what is in use stays.";
   if (data.result === "trial") return `Revision ${data.revision} is in use, on trial.`;
   return `Revision ${data.revision} is in use.`;
 }

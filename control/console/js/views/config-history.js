@@ -4,18 +4,23 @@ import { announce, done, failed } from "../announce.js";
 import { getIfThere, request } from "../api.js";
 import { confirm } from "../dialog.js";
 import { fold, lines } from "../diff.js";
-import { card, field, fill, h, problem } from "../dom.js";
+import { card, fill, h, problem } from "../dom.js";
+import { terms } from "../form.js";
 import { moment } from "../format.js";
 import { refresh } from "../poll.js";
+import { save as keep } from "../save.js";
 import { table } from "../table.js";
 import { look } from "../trial.js";
-import { diffBox, result } from "./config-edit.js";
+import { may } from "../who.js";
+import { diffBox, result, said } from "./config-edit.js";
+import { waits } from "./config-next.js";
 
 const TOML = { accept: "application/toml" };
 
 export function history(panel) {
   const difference = h("div", { "aria-live": "polite" });
   const about = h("p", { class: "soft" });
+  const next = h("div");
   let running = null;
   let gone = false;
   const view = table({
@@ -31,12 +36,23 @@ export function history(panel) {
       { label: "Actions", actions: true, node: actions, sign: (row) => String(row.number === running) },
     ],
   });
-  fill(panel, h("div", { class: "stack" }, card("History", null, about, view.element), difference));
+  fill(panel, h("div", { class: "stack" }, card("History", null, about, next, view.element), difference));
 
   function actions(row) {
-    if (row.number === running) return null;
     const button = (text, does, kind) => h("button", { type: "button", class: `small ${kind}`, "aria-label": `${text} revision ${row.number}`, onclick: () => does(row) }, text);
-    return h("div", { class: "row" }, button("Compare", compare, ""), button("Roll back to", rollBack, ""));
+    return h("div", { class: "row" },
+      button("Download", save, ""),
+      row.number === running ? null : button("Compare", compare, ""),
+      row.number !== running && may("operator") ? button("Roll back to", rollBack, "") : null);
+  }
+
+  async function save(row) {
+    try {
+      const { data } = await request("GET", `/config/revisions/${row.number}`, TOML);
+      keep(new Blob([data], { type: "application/toml" }), `sluice-${row.number}.toml`);
+    } catch (error) {
+      failed(error);
+    }
   }
 
   async function load() {
@@ -49,6 +65,7 @@ export function history(panel) {
       }
       running = found.running;
       about.textContent = found.lasting ? "The last fifty configurations." : "The last fifty configurations; without a state directory they are forgotten when Sluice ends.";
+      fill(next, waits(found.next, () => fill(next)));
       view.update(found.revisions);
     } catch (error) {
       if (!gone) fill(difference, problem(error));
@@ -78,13 +95,13 @@ export function history(panel) {
     const to = `/config/revisions/${row.number}/rollback`;
     try {
       const [{ data }, both] = await Promise.all([request("POST", to, { query: { dry_run: true } }), texts(row.number)]);
-      const seconds = h("input", { type: "number", min: "0", max: "86400", value: "60", inputmode: "numeric" });
-      const body = [result(data, true), diffBox(fold(lines(...both))), field("Confirm within", seconds, "seconds, or it is undone; 0: for good")];
+      const how = terms({ seconds: 60, candidate: true });
+      const body = [result(data, true), diffBox(fold(lines(...both))), how.fields];
       if (!(await confirm({ title: `Roll back to revision ${row.number}?`, body, yes: "Roll back" }))) return;
-      const confirmSeconds = Number(seconds.value) > 0 ? Math.floor(Number(seconds.value)) : undefined;
-      const query = { comment: `console: back to revision ${row.number}`, confirm_seconds: confirmSeconds };
+      const query = how.query();
+      if (!how.candidate()) query.comment ||= `console: back to revision ${row.number}`;
       const committed = (await request("POST", to, { query })).data;
-      const text = committed.result === "trial" ? `Revision ${row.number} is in use again, on trial.` : `Revision ${row.number} is in use again.`;
+      const text = how.candidate() ? said(committed) : committed.result === "trial" ? `Revision ${row.number} is in use again, on trial.` : `Revision ${row.number} is in use again.`;
       done(text);
       announce(text);
       look();

@@ -5,6 +5,7 @@ import { card, fill, h, head, problem } from "../dom.js";
 import { count, words } from "../format.js";
 import { subscribe } from "../poll.js";
 import { table } from "../table.js";
+import { may } from "../who.js";
 
 /** Shown if the appliance knows of another one. */
 export const ha = { name: "ha", title: "HA", mount, isThere: async () => (await getIfThere("/ha")) !== null };
@@ -14,6 +15,7 @@ const STATES = { present: "good", joining: "warn", unreachable: "bad", dead: "ba
 const NUMBERS = [
   ["sessions_own", "Sessions of this node"],
   ["sessions_replica", "Copies of the peer's sessions"],
+  ["pointers", "Tuples of which only the owner is known"],
   ["sessions_untold", "Sessions that would be lost if this node died now, at most"],
   ["sessions_taken_over", "Sessions taken over from a peer that died"],
   ["lag", "Frames of records that the peer has not acknowledged"],
@@ -28,10 +30,20 @@ const NUMBERS = [
   ["corrected_received", "Packets that the peer handed to this node"],
 ];
 
+/* Of packets that travel with what is told of their session. */
+const INLINE = [
+  ["sent", "First packets sent for the peer"],
+  ["direct", "First packets that left without the peer"],
+  ["recalled", "First packets that waited for the peer in vain, and were sent"],
+  ["returned", "First packets given back to the peer, as it alone can send them"],
+  ["lost", "First packets that neither could send"],
+];
+
 function holder(group) {
-  if (group.held_here && group.held_by_peer) return "both nodes";
-  if (group.held_here) return "this node";
-  return group.held_by_peer ? "the peer" : "nobody";
+  const holders = group.holders ?? [];
+  if (group.held_here && holders.length < 2) return "this node";
+  if (!holders.length) return "nobody";
+  return holders.length > 1 ? `several: nodes ${holders.join(", ")}` : `node ${holders[0]}`;
 }
 
 function mount(main) {
@@ -39,7 +51,7 @@ function mount(main) {
   const message = h("div");
   const ways = h("p", { class: "soft" });
   const failing = h("p", { class: "soft" });
-  const duty = h("button", { type: "button", disabled: true, onclick: changeDuty }, "Hand over");
+  const duty = h("button", { type: "button", disabled: true, hidden: !may("operator"), onclick: changeDuty }, "Hand over");
   let wanted = "maintenance";
   const numbers = table({
     caption: "Sessions and records",
@@ -47,6 +59,19 @@ function mount(main) {
     columns: [
       { label: "What", text: (row) => row.text },
       { label: "Count", number: true, text: (row) => count(row.value) },
+    ],
+  });
+  const peers = table({
+    caption: "Other nodes",
+    key: (row) => row.node,
+    columns: [
+      { label: "Node", number: true, text: (row) => String(row.node), sort: (row) => row.node },
+      { label: "State", text: (row) => row.state },
+      { label: "HA link", text: (row) => (row.ha_link ? "works" : "is down") },
+      { label: "Witness", text: (row) => (row.witness === null ? "none" : row.witness ? "works" : "is down") },
+      { label: "Sessions that it may not know", number: true, text: (row) => count(row.sessions_untold), sort: (row) => row.sessions_untold },
+      { label: "Frames not acknowledged", number: true, text: (row) => count(row.lag), sort: (row) => row.lag },
+      { label: "Milliseconds since proven equal", number: true, text: (row) => count(row.digest_age_ms), sort: (row) => row.digest_age_ms },
     ],
   });
   const groups = table({
@@ -71,6 +96,7 @@ function mount(main) {
   });
   fill(main, head("HA"), message, h("div", { class: "stack" },
     card("Peer", duty, state, ways, failing),
+    card("Other nodes", null, peers.element),
     card("Groups of addresses", null, groups.element),
     card("Sessions and records", null, numbers.element),
     card("Packets handed to the peer, by reason", null, reasons.element)));
@@ -93,7 +119,7 @@ function mount(main) {
 
   function show(answer) {
     fill(state,
-      h("span", {}, `This is node ${answer.node}; node ${answer.peer} is`),
+      h("span", {}, `This is node ${answer.node}; ${answer.peer === null ? "the worst of the others" : `node ${answer.peer}`} is`),
       h("span", { class: `badge ${STATES[answer.peer_state] ?? ""}` }, answer.peer_state),
       h("span", { class: `badge ${answer.ready ? "good" : "warn"}` }, answer.ready ? "ready: nothing would be lost" : "not ready"));
     const works = (way) => (way ? "works" : "is down");
@@ -101,11 +127,16 @@ function mount(main) {
     const lost = (answer.trackers ?? []).filter((tracker) => !tracker.ok);
     failing.textContent = lost.map((tracker) => `${tracker.name} fails: priorities are lowered by ${tracker.lower_by}.`).join(" ");
     wanted = answer.duty === "active" ? "maintenance" : "active";
-    duty.textContent = wanted === "active" ? "Take part again" : "Hand over to the peer";
-    duty.disabled = wanted === "maintenance" && answer.peer_state !== "present";
+    duty.textContent = wanted === "active" ? "Take part again" : "Hand over to other nodes";
+    duty.disabled = wanted === "maintenance" && !(answer.peers ?? []).some((peer) => peer.state === "present");
+    peers.update(answer.peers ?? []);
     if (answer.duty !== "active") state.append(h("span", { class: "badge warn" }, answer.away ? "away: it can be stopped" : "handing over"));
     groups.update(answer.groups ?? []);
-    numbers.update(NUMBERS.filter(([name]) => name in answer).map(([name, text]) => ({ name, text, value: answer[name] })));
+    const inline = INLINE.map(([name, text]) => ({ name: `inline_${name}`, text, value: answer.inline?.[name] ?? 0 }));
+    numbers.update([
+      ...NUMBERS.filter(([name]) => name in answer).map(([name, text]) => ({ name, text, value: answer[name] })),
+      ...inline.filter(({ value }) => value > 0),
+    ]);
     reasons.update(Object.entries(answer.redirected_by_reason ?? {}).filter(([, value]) => value > 0).map(([name, value]) => ({ name, value })));
   }
 

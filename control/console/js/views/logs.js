@@ -6,6 +6,7 @@ import { card, field, fill, h, head, problem, select } from "../dom.js";
 import { count, moment } from "../format.js";
 import { subscribe } from "../poll.js";
 import { table } from "../table.js";
+import { may } from "../who.js";
 
 export const logs = { name: "logs", title: "Events and logs", mount };
 
@@ -133,7 +134,7 @@ function volume() {
       field("What is logged", directives, "error, warn, info, debug, trace or off, or MODULE=LEVEL, with commas between"),
       field("For how many seconds", seconds)),
     h("div", { class: "row end" }, h("button", { type: "submit", class: "primary" }, "Set")));
-  const element = card("How much is logged", null, state, form, message);
+  const element = card("How much is logged", null, state, may("operator") ? form : null, message);
   element.hidden = true;
 
   function show(now) {

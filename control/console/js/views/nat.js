@@ -105,7 +105,7 @@ function mount(main) {
 
   async function slowly() {
     try {
-      const answer = await getIfThere("/snat_pools");
+      const answer = await getIfThere("/snat_pools", "snat_pools");
       if (gone) return;
       const found = answer?.snat_pools ?? [];
       addresses.update(found.flatMap((pool) => pool.addresses.map((one) => ({ ...one, pool: pool.name, room: pool.last_port - pool.first_port + 1 }))));

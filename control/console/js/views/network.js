@@ -1,6 +1,6 @@
 // Network: ports and what their devices count, neighbours, routes.
 
-import { get } from "../api.js";
+import { pages } from "../api.js";
 import { rates } from "../counters.js";
 import { card, field, fill, h, head, problem } from "../dom.js";
 import { bits, count, duration, rate } from "../format.js";
@@ -86,7 +86,7 @@ function mount(main) {
 
   async function slowly() {
     try {
-      const [found, ways] = await Promise.all([get("/neighbours"), get("/routes")]);
+      const [found, ways] = await Promise.all([pages("/neighbours", "neighbours"), pages("/routes", "routes")]);
       if (gone) return;
       known = found.neighbours;
       showNeighbours();

@@ -22,6 +22,8 @@ function mount(main) {
   const most = talkers();
   const meanings = new Map();
   learn(meanings);
+  const clock = { hz: null };
+  tick(clock);
   const tiles = h("dl", { class: "tiles" });
   const reasons = table({
     caption: "Frames dropped, by reason",
@@ -43,6 +45,7 @@ function mount(main) {
       { label: "Load", number: true, text: (worker) => percent(worker.load) },
       { label: "Frames a burst", number: true, text: (worker) => short(worker.burst) },
       { label: "ns a frame", number: true, text: (worker) => short(worker.ns) },
+      { label: "Cycles a frame", number: true, text: (worker) => short(worker.cycles) },
       { label: "Epoch", number: true, text: (worker) => count(worker.epoch) },
     ],
   });
@@ -70,7 +73,7 @@ function mount(main) {
     load.update(points, status.workers.map((worker, at) => ({ name: `core ${worker.core}`, value: (point) => point.load[at] ?? null })));
     const dropped = Object.entries(stats.total.dropped).filter(([, frames]) => frames > 0).sort((a, b) => b[1] - a[1]);
     reasons.update(dropped.map(([reason, frames]) => [reason, frames, latest?.drops[reason] ?? null]));
-    workers.update(status.workers.map((worker, at) => ({ ...worker, load: latest?.load[at] ?? null, ...pace(before?.workers[at], stats.workers[at]) })));
+    workers.update(status.workers.map((worker, at) => ({ ...worker, load: latest?.load[at] ?? null, ...pace(before?.workers[at], stats.workers[at], clock.hz) })));
     most.update(status.sessions.v4 + status.sessions.v6);
   });
   return () => {
@@ -85,14 +88,21 @@ async function learn(meanings) {
   for (const { reason, meaning } of answer?.drops ?? []) meanings.set(reason, meaning);
 }
 
-/** How large a worker's bursts were between two readings, and how long it worked for a frame. */
-function pace(before, now) {
+/** The rate of the workers' time stamp counter; the table does without until it is known. */
+async function tick(clock) {
+  const answer = await getIfThere("/workers").catch(() => null);
+  clock.hz = answer?.workers[0]?.tsc_hz ?? null;
+}
+
+/** How large a worker's bursts were between two readings, and how long it worked for a frame, in cycles where `hz` is known. */
+function pace(before, now, hz) {
   if (!before) return {};
   const sum = (reading) => reading.bursts.reduce((all, { count }) => all + count, 0);
   const frames = now.received - before.received;
   const bursts = sum(now) - sum(before);
-  if (!(frames > 0 && bursts > 0)) return { burst: null, ns: null };
-  return { burst: frames / bursts, ns: (now.busy_ns - before.busy_ns) / frames };
+  if (!(frames > 0 && bursts > 0)) return {};
+  const ns = (now.busy_ns - before.busy_ns) / frames;
+  return { burst: frames / bursts, ns, cycles: hz ? (ns * hz) / 1e9 : null };
 }
 
 function facts(status, latest) {
@@ -108,5 +118,6 @@ function facts(status, latest) {
     ["Ports", down === 0 ? "all up" : `${down} down`, `of ${status.ports.length}`],
     ["Packet buffers", percent(status.buffers.total > 0 ? status.buffers.free / status.buffers.total : null), "free"],
     ["Up for", duration(status.uptime_ms)],
+    ...(status.next ? [["Next start", "changes", `by ${status.next.author} wait for it`]] : []),
   ];
 }

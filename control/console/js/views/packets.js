@@ -7,9 +7,10 @@ import { card, field, fill, h, head, problem, select } from "../dom.js";
 import { number, ports, text, values } from "../form.js";
 import { bytes, count } from "../format.js";
 import { subscribe } from "../poll.js";
+import { save as keep } from "../save.js";
 import { table } from "../table.js";
 
-export const packets = { name: "packets", title: "Packets", mount, isThere: () => offers("/captures") };
+export const packets = { name: "packets", title: "Packets", role: "operator", mount, isThere: () => offers("/captures") };
 
 function mount(main) {
   const message = h("div");
@@ -29,6 +30,7 @@ function captureCard(message) {
       link,
       number("seconds", "Seconds", "60"),
       number("snaplen", "Bytes of each frame", "65535"),
+      number("max_bytes", "Bytes of the file", "16777216"),
       number("packets_per_second", "Frames a second, of each worker", "10000")),
     h("div", { class: "row end" }, h("button", { type: "submit", class: "primary" }, "Capture")));
   const list = table({
@@ -87,9 +89,7 @@ function captureCard(message) {
 
   async function save(id) {
     try {
-      const address = URL.createObjectURL(await download(`/captures/${id}/packets`));
-      h("a", { href: address, download: `sluice-${id}.pcapng` }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      keep(await download(`/captures/${id}/packets`), `sluice-${id}.pcapng`);
     } catch (error) {
       failed(error);
     }

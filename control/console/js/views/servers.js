@@ -4,11 +4,13 @@ import { announce, done, failed } from "../announce.js";
 import { get, getIfThere, path, request } from "../api.js";
 import { confirm } from "../dialog.js";
 import { rates } from "../counters.js";
-import { card, fill, h, head, problem, setText } from "../dom.js";
+import { card, fill, focused, h, head, problem, refind, setText } from "../dom.js";
 import { bits, count, endpoint, moment, rate, words } from "../format.js";
 import { refresh, subscribe } from "../poll.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
+import { may } from "../who.js";
+import { editServer } from "./server-edit.js";
 
 export const servers = { name: "servers", title: "Virtual servers", mount };
 
@@ -39,21 +41,24 @@ function mount(main) {
   let takers = new Map();
 
   async function take() {
-    const answer = await getIfThere("/tiers");
+    const answer = await getIfThere("/tiers", "virtual_servers");
     takers = new Map((answer?.virtual_servers ?? []).map((tiers) => [tiers.virtual_server, tiers]));
   }
 
   async function check() {
-    const answer = await getIfThere("/health");
+    const answer = await getIfThere("/health", "servers");
     const servers = (answer?.servers ?? []).filter((server) => server.checks.length > 0 || server.connections);
     found = servers.length > 0 ? new Map(servers.map((server) => [server.name, server])) : null;
   }
 
-  async function load() {
+  async function load(feed) {
     try {
       const [config] = await Promise.all([get("/config"), check(), take()]);
       if (gone) return;
+      const had = focused(body);
       update = show(body, config, found !== null);
+      update(feed, found, takers);
+      refind(body, had);
     } catch (error) {
       if (!gone) fill(body, problem(error));
     }
@@ -63,7 +68,7 @@ function mount(main) {
     // Another epoch is another configuration.
     if (feed.status.epoch !== epoch) {
       epoch = feed.status.epoch;
-      load().then(() => update(feed, found, takers));
+      load(feed);
     } else {
       update(feed, found, takers);
       // Shown at the next step; a failure of it is one of the connection, and shown there.
@@ -103,7 +108,7 @@ function virtualServer(virtual, pools, checked) {
   const lists = pools.map((pool) => realServers(pool, checked));
   const address = endpoint(virtual.address, virtual.port);
   const sessions = h("a", { href: link("sessions", { service: virtual.name }) }, "Sessions", h("span", { class: "unseen" }, ` of ${virtual.name}`));
-  const how = [virtual.protocol, words(virtual.mode ?? "dnat"), words(virtual.scheduler ?? "round_robin"), virtual.persistence ? "persistent" : null];
+  const how = [virtual.protocol, words(virtual.mode ?? "dnat"), words(virtual.scheduler ?? "weighted_round_robin"), virtual.persistence ? "persistent" : null];
   const element = card(virtual.name, sessions,
     h("p", {}, h("code", {}, address), ` · ${how.filter(Boolean).join(" · ")} · pool ${virtual.pool}`),
     h("p", {}, "New sessions go to: ", badge, " ", taker),
@@ -174,7 +179,7 @@ function realServers(pool, checked) {
       { label: "New", number: true, text: (row) => rate(row.opened), sort: (row) => row.opened ?? 0 },
       { label: "To it", number: true, text: (row) => bits(row.sent), sort: (row) => row.sent ?? 0 },
       { label: "From it", number: true, text: (row) => bits(row.answered), sort: (row) => row.answered ?? 0 },
-      { label: "Actions", actions: true, node: actions, sign: (row) => row.state },
+      ...(may("operator") ? [{ label: "Actions", actions: true, node: actions, sign: (row) => row.state }] : []),
     ],
   });
   return {
@@ -226,7 +231,8 @@ function actions(row) {
     h("button", { type: "button", class: `small ${kind}`, "aria-label": `${text} ${row.name}`, onclick: () => change(row, state) }, text);
   return h("div", { class: "row" },
     row.state === "up" ? button("Drain", "draining", "") : button("Enable", "up", "primary"),
-    row.state === "down" ? null : button("Disable", "down", "danger"));
+    row.state === "down" ? null : button("Disable", "down", "danger"),
+    h("button", { type: "button", class: "small", "aria-label": `Change weight and state of ${row.name}`, onclick: () => editServer(row).catch(failed) }, "Change"));
 }
 
 async function change(row, state) {

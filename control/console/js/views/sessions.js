@@ -3,11 +3,12 @@
 import { announce, done, failed } from "../announce.js";
 import { get, request } from "../api.js";
 import { confirm } from "../dialog.js";
-import { field, fill, h, head, problem, select } from "../dom.js";
+import { field, fill, h, head, problem, select, unique } from "../dom.js";
 import { bytes, count, duration, endpoint, words } from "../format.js";
 import { refresh } from "../poll.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
+import { may } from "../who.js";
 
 export const sessions = { name: "sessions", title: "Sessions", mount };
 
@@ -86,11 +87,11 @@ function mount(main, parameters) {
       { label: "Idle", number: true, text: (row) => duration(row.idle_ms), sort: (row) => row.idle_ms },
       { label: "Packets", number: true, text: (row) => `${count(row.original.packets)} / ${count(row.reply.packets)}`, sort: (row) => row.original.packets + row.reply.packets },
       { label: "Bytes", number: true, text: (row) => `${bytes(row.original.bytes)} / ${bytes(row.reply.bytes)}`, sort: (row) => row.original.bytes + row.reply.bytes },
-      { label: "Actions", actions: true, node: endButton, sign: () => "" },
+      ...(may("operator") ? [{ label: "Actions", actions: true, node: endButton, sign: () => "" }] : []),
     ],
   });
   const list = h("section", { class: "card", "aria-label": "Sessions found" },
-    h("div", { class: "head" }, about, h("div", { class: "row" }, endAll)), message, view.element, h("div", { class: "row end" }, more));
+    h("div", { class: "head" }, about, h("div", { class: "row" }, may("operator") ? endAll : null)), message, view.element, h("div", { class: "row end" }, more));
   fill(main, head("Sessions"), h("div", { class: "stack" }, form, list));
 
   let rows = [];
@@ -180,17 +181,33 @@ function mount(main, parameters) {
 
   async function end(title, text, query) {
     const yes = "End";
-    if (!(await confirm({ title, body: [h("p", {}, text)], yes, danger: true }))) return;
+    const reset = h("input", { type: "checkbox", id: unique("field") });
+    const tell = h("div", { class: "check" }, reset, h("label", { for: reset.id }, "Tell both ends of TCP sessions, by a reset"));
+    if (!(await confirm({ title, body: [h("p", {}, text), tell], yes, danger: true }))) return;
+    const said = (ended, more) => `${count(ended)} session${ended === 1 ? "" : "s"} ended${more ? " so far; it goes on" : ""}.`;
     try {
-      const { ended, going_on: more } = (await request("DELETE", "/sessions", { query })).data;
-      const said = `${count(ended)} session${ended === 1 ? "" : "s"} ended${more ? " so far; it goes on" : ""}.`;
-      done(said);
-      announce(said);
+      const begun = (await request("DELETE", "/sessions", { query: { ...query, reset: reset.checked || undefined } })).data;
+      done(said(begun.ended, begun.going_on));
+      announce(said(begun.ended, begun.going_on));
+      if (begun.going_on) follow(begun.id, said).catch(failed);
     } catch (error) {
       failed(error);
     }
     refresh();
     await read();
+  }
+
+  /** Sees to the end of what takes long, also when another view is shown by then. */
+  async function follow(id, said) {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      const now = await get(`/sessions/endings/${id}`);
+      done(said(now.ended, now.going_on));
+      if (!now.going_on) {
+        announce(said(now.ended, false));
+        return;
+      }
+    }
   }
 
   search();

@@ -7,7 +7,7 @@ import { count } from "../format.js";
 import { number, ports, text, values } from "../form.js";
 import { table } from "../table.js";
 
-export const tools = { name: "tools", title: "Tools", mount, isThere: () => offers("/tools/connectivity") };
+export const tools = { name: "tools", title: "Tools", role: "operator", mount, isThere: () => offers("/tools/connectivity") };
 
 const STEPS = { ok: "good", warning: "warn", failed: "bad", skipped: "" };
 const ANSWERS = { reply: "good", time_exceeded: "", unreachable: "bad", timeout: "warn", not_sent: "bad" };
@@ -28,15 +28,21 @@ function milliseconds(value) {
   return value === undefined || value === null ? "" : value.toFixed(1);
 }
 
+/** What is seldom asked for, behind a heading that opens it. */
+function rest(fields) {
+  return h("details", {}, h("summary", {}, "More"), h("div", { class: "fields" }, fields));
+}
+
 /**
  * A card with a form that runs something, whose lines come one by one. `kind` is the key of a line that
  * becomes a row, `sum(summary, rows)` says what it came to.
  */
-function runner({ title, label, path, fields, kind, columns, caption, sum, body = (query) => query, gone }) {
+function runner({ title, label, path, fields, more = [], kind, columns, caption, sum, body = (query) => query, gone }) {
   const start = h("button", { type: "submit", class: "primary" }, label);
   const stop = h("button", { type: "button", hidden: true }, "Stop");
   const form = h("form", { "aria-label": title, onsubmit: run },
     h("div", { class: "fields" }, fields),
+    rest(more),
     h("div", { class: "row end" }, stop, start));
   const state = h("p", { role: "status" });
   const message = h("div");
@@ -54,8 +60,9 @@ function runner({ title, label, path, fields, kind, columns, caption, sum, body 
     fill(state, "Running…");
     rows.update([]);
     rows.element.hidden = false;
-    start.disabled = true;
     stop.hidden = false;
+    if (document.activeElement === start) stop.focus();
+    start.disabled = true;
     try {
       let summary = null;
       await lines(path, body(values(form)), running.signal, (line) => {
@@ -101,6 +108,11 @@ function connectivity(gone) {
       field("Virtual server", service),
       text("client", "Client", "one of each zone", "an address that is to get through"),
     ],
+    more: [
+      text("pool", "Real servers of pool", "web", "in place of a virtual server"),
+      text("zone", "Clients of zone", "outside", "which are to get through"),
+      number("timeout_ms", "Milliseconds for an answer", "1000"),
+    ],
     columns: [
       { label: "Verdict", badge: (row) => [row.verdict, STEPS[row.verdict] ?? ""] },
       { label: "Of", text: of },
@@ -131,6 +143,7 @@ function ping(gone) {
     gone,
     caption: "Echo requests",
     fields: [text("destination", "Ping what", "10.0.0.11"), number("count", "How often", "5")],
+    more: [number("interval_ms", "Milliseconds between two", "1000"), number("timeout_ms", "Milliseconds for an answer", "1000")],
     columns: [{ label: "Number", number: true, text: (row) => String(row.sequence) }, ...PROBES],
     sum: (all) => [all.received > 0 ? "good" : "bad", `${count(all.sent)} sent, ${count(all.received)} received, ${all.loss_percent}% lost`],
   });
@@ -145,6 +158,7 @@ function traceroute(gone) {
     gone,
     caption: "Hops",
     fields: [text("destination", "The way to", "192.0.2.9"), number("max_hops", "Hops at most", "30")],
+    more: [number("probes", "Requests for each hop", "3"), number("timeout_ms", "Milliseconds for an answer", "1000")],
     columns: [{ label: "Hop", number: true, text: (row) => String(row.hop) }, ...PROBES],
     sum: (all) => all.hops ? ["good", `reached in ${count(all.hops)} ${all.hops === 1 ? "hop" : "hops"}`] : ["bad", "not reached"],
   });
@@ -162,6 +176,12 @@ function trace() {
       text("destination", "Destination", "203.0.113.80"),
       number("destination_port", "Destination port", "80"),
       text("flags", "TCP flags", "S", "letters of FSRPAUEC")),
+    rest([
+      number("ttl", "TTL or hop limit", "64"),
+      number("payload", "Bytes of payload", "0"),
+      number("vlan", "VLAN tag", "the port's"),
+      text("frame", "Whole Ethernet frame", "001122…", "in hexadecimal, in place of all but the port"),
+    ]),
     h("div", { class: "row end" }, h("button", { type: "submit", class: "primary" }, "Trace")));
   const steps = table({
     caption: "What the workers look at",
@@ -176,7 +196,8 @@ function trace() {
   async function ask(event) {
     event.preventDefault();
     try {
-      const answer = (await request("POST", "/trace", { body: values(form) })).data;
+      const { port, frame, ...packet } = values(form);
+      const answer = (await request("POST", "/trace", { body: frame ? { port, frame } : { port, ...packet } })).data;
       const verdict = answer.reason ? `${answer.verdict}: ${answer.reason}` : answer.verdict;
       fill(result, h("p", {}, h("span", { class: `badge ${VERDICTS[answer.verdict] ?? ""}` }, verdict), " ", answer.text), steps.element);
       steps.update(answer.steps.map((step, at) => ({ ...step, at })));
